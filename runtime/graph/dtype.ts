@@ -168,7 +168,15 @@ export function readNumber(dtype: DataType, data: TensorData, index: number): nu
   return Number(value);
 }
 
-/** Writes `value` at `index` converted to `dtype` the way ONNX Cast does: floats round, integers truncate and wrap. */
+/** 64-bit integers saturate: the largest of them has no double, and must not come back as the smallest. */
+function clampBigInt(value: number, least: bigint, most: bigint): bigint {
+  if (Number.isNaN(value)) return 0n;
+  if (value >= Number(most)) return most;
+  if (value <= Number(least)) return least;
+  return BigInt(Math.trunc(value));
+}
+
+/** Writes `value` at `index` converted to `dtype` the way ONNX Cast does: floats round, integers truncate and wrap (64-bit ones saturate). */
 export function writeNumber(dtype: DataType, data: TensorData, index: number, value: number): void {
   switch (dtype) {
     case 'float16':
@@ -178,8 +186,10 @@ export function writeNumber(dtype: DataType, data: TensorData, index: number, va
       data[index] = numberToBfloat16(value);
       return;
     case 'int64':
+      data[index] = clampBigInt(value, -(2n ** 63n), 2n ** 63n - 1n);
+      return;
     case 'uint64':
-      data[index] = Number.isFinite(value) ? BigInt(Math.trunc(value)) : 0n;
+      data[index] = clampBigInt(value, 0n, 2n ** 64n - 1n);
       return;
     case 'bool':
       data[index] = value !== 0 ? 1 : 0;

@@ -1,0 +1,59 @@
+import type { DeviceCaps } from '../compile/kernel.js';
+import type { Plan } from '../compile/plan.js';
+import type { Bindings } from '../graph/dim.js';
+import type { TensorData } from '../graph/dtype.js';
+import type { BraidError } from '../errors.js';
+
+/** One query's part of a wave. */
+export interface WaveQuery {
+  /** Rows of this query; 0 where the plan has no row symbol. */
+  readonly rows: number;
+  /** Elements of every input, in the order of the plan's inputs. */
+  readonly inputs: readonly TensorData[];
+}
+
+/**
+ * Queries that run together. Their rows are concatenated in order; a plan that is not concatenable gets waves of one
+ * query. `bindings` holds every symbol, the row symbol being the sum.
+ */
+export interface Wave {
+  readonly bindings: Bindings;
+  readonly queries: readonly WaveQuery[];
+}
+
+/** A query's answer: its outputs in the order of the plan's, or what was wrong with its data. */
+export type QueryResult = { readonly outputs: readonly TensorData[] } | { readonly error: BraidError };
+
+export interface ExecutableMemory {
+  readonly weightBytes: number;
+  readonly arenaBytes: number;
+  readonly stagingBytes: number;
+}
+
+/** A plan made ready for a device: weights uploaded, pipelines and bindings made. */
+export interface Executable {
+  readonly memory: ExecutableMemory;
+  /** Number of dispatches of a wave. */
+  readonly dispatches: number;
+  /** Most rows a wave may carry under these bindings (the row symbol is ignored). Infinity where rows cannot be cut. */
+  rowsPerWave(bindings: Bindings): number;
+  /**
+   * Runs a wave. Waves complete in the order they were submitted; at most Backend.wavesInFlight at a time.
+   * @returns one result a query, in order.
+   * @throws BraidError DEVICE_LOST, OVERLOADED; then no query of the wave has an answer.
+   */
+  submit(wave: Wave): Promise<readonly QueryResult[]>;
+  /** Frees the weights. No wave may be in flight. */
+  release(): void;
+}
+
+/** A device that plans run on. Owns all device memory. */
+export interface Backend {
+  readonly caps: DeviceCaps;
+  /** Largest buffer binding; tables beyond it are cut when the plan is compiled. */
+  readonly maxBindingBytes: number;
+  readonly wavesInFlight: number;
+  /** Uploads weights and makes pipelines; `onProgress` counts units of that work. */
+  prepare(plan: Plan, onProgress?: (stage: 'upload' | 'pipelines', done: number, total: number) => void): Promise<Executable>;
+  close(): void;
+}

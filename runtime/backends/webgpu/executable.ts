@@ -1,0 +1,370 @@
+import { ERROR_CODES, ERROR_HEADER_WORDS, ERROR_RECORD_WORDS } from '../../../shaders/errors.js';
+import { PARAMETER_WINDOW_BYTES } from '../../../shaders/program.js';
+import type { OutputSource } from '../../compile/lower.js';
+import type { Plan } from '../../compile/plan.js';
+import { deviceBytes, deviceType, elementsOf, type Storage } from '../../compile/view.js';
+import { BraidError } from '../../errors.js';
+import { evaluate, type Bindings } from '../../graph/dim.js';
+import { allocate, writeNumber, type TensorData } from '../../graph/dtype.js';
+import { alignUp, REGION_ALIGNMENT } from '../../memory/arena.js';
+import { colorStorages } from '../../memory/colors.js';
+import type { Executable, ExecutableMemory, QueryResult, Wave } from '../backend.js';
+import { layoutWave, lifetimes, mostRows, type WaveLayout } from './layout.js';
+import type { Slot, SharedMemory } from './memory.js';
+import { ParameterBlocks } from './parameters.js';
+import type { Pipeline, PipelineCache } from './pipelines.js';
+import { groupSteps, type DispatchGroup } from './schedule.js';
+import { readFromDevice, writeToDevice } from './transfer.js';
+import { WeightBuffers } from './weights.js';
+import type { DeviceCaps } from '../../compile/kernel.js';
+
+/** Words before the inputs in staging memory: the epoch that goes to the error buffer. */
+const STAGING_HEADER_BYTES = REGION_ALIGNMENT;
+/** Most rows a wave carries, whatever the memory. */
+const MOST_ROWS = 65_536;
+const ERROR_RECORD_BYTES = ERROR_RECORD_WORDS * 4;
+const ERROR_HEADER_BYTES = ERROR_HEADER_WORDS * 4;
+
+/** What executables of one device share. */
+export interface WebGpuContext {
+  readonly device: GPUDevice;
+  readonly caps: DeviceCaps;
+  readonly pipelines: PipelineCache;
+  readonly memory: SharedMemory;
+  readonly slots: readonly Slot[];
+  /** Largest arena that a plan is laid out for. */
+  readonly arenaBytes: number;
+  /** Running count of errors as last read back. */
+  readonly errorCount: { value: number };
+  /** A number for the next wave, from 1; unique on the device until the error records are cleared. */
+  nextEpoch(): number;
+  acquireSlot(): Slot;
+  releaseSlot(slot: Slot): void;
+}
+
+export class WebGpuExecutable implements Executable {
+  readonly #context: WebGpuContext;
+  readonly #plan: Plan;
+  readonly #groups: readonly DispatchGroup[];
+  readonly #pipelines: readonly Pipeline[];
+  readonly #weights: WeightBuffers;
+  readonly #parameters: ParameterBlocks;
+  readonly #parameterBuffer: GPUBuffer;
+  readonly #colors: ReadonlyMap<Storage, number>;
+  readonly #lives: ReadonlyMap<Storage, { first: number; last: number }>;
+  readonly #layouts = new Map<string, WaveLayout>();
+  #bindGroups: readonly GPUBindGroup[] = [];
+  #generation = -1;
+  #parametersFor = '';
+
+  private constructor(
+    context: WebGpuContext,
+    plan: Plan,
+    weights: WeightBuffers,
+    groups: readonly DispatchGroup[],
+    colors: ReadonlyMap<Storage, number>,
+    pipelines: readonly Pipeline[],
+  ) {
+    this.#context = context;
+    this.#plan = plan;
+    this.#weights = weights;
+    this.#groups = groups;
+    this.#colors = colors;
+    this.#pipelines = pipelines;
+    this.#lives = lifetimes(plan, groups);
+    this.#parameters = new ParameterBlocks(groups);
+    this.#parameterBuffer = context.device.createBuffer({
+      label: `${plan.name} parameters`,
+      size: this.#parameters.bytes,
+      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+    });
+    if (plan.otherSymbols.length === 0 && (plan.rows === undefined || plan.rowAnalysis.parallel)) this.#reserve(new Map());
+  }
+
+  static async create(
+    context: WebGpuContext,
+    plan: Plan,
+    onProgress: (stage: 'upload' | 'pipelines', done: number, total: number) => void,
+  ): Promise<WebGpuExecutable> {
+    const weights = new WeightBuffers(context.device, plan.program.weights, (done, total) => onProgress('upload', done, total));
+    try {
+      const colors = colorStorages(plan.program.steps);
+      const bufferKey = (storage: Storage): string =>
+        storage.kind === 'weight'
+          ? `w${weights.place(storage).buffer}`
+          : storage.kind === 'input'
+            ? 'in'
+            : `a${colors.get(storage)}`;
+      const groups = groupSteps(plan.program.steps, context.caps, bufferKey);
+      let done = 0;
+      const pipelines = await Promise.all(
+        groups.map(async ({ program, steps }) => {
+          const { operands } = steps[0]!.step;
+          const count = (access: 'read' | 'write'): number => operands.filter((o) => o.access === access).length;
+          const shape = { reads: count('read'), writes: count('write'), reportsErrors: program.reportsErrors };
+          const pipeline = await context.pipelines.get(program, shape);
+          onProgress('pipelines', ++done, groups.length);
+          return pipeline;
+        }),
+      );
+      return new WebGpuExecutable(context, plan, weights, groups, colors, pipelines);
+    } catch (error) {
+      weights.destroy();
+      throw error;
+    }
+  }
+
+  get dispatches(): number {
+    return this.#groups.length;
+  }
+
+  get memory(): ExecutableMemory {
+    return {
+      weightBytes: this.#weights.bytes,
+      arenaBytes: this.#context.memory.bytes,
+      stagingBytes: this.#context.slots.reduce((n, s) => n + s.bytes, 0),
+    };
+  }
+
+  rowsPerWave(bindings: Bindings): number {
+    if (this.#plan.rows === undefined || !this.#plan.rowAnalysis.parallel) return Number.POSITIVE_INFINITY;
+    return this.#reserve(bindings).rows;
+  }
+
+  /** The layout for these sizes, made on first use, and the memory it takes. Layouts of a parallel plan serve any rows. */
+  #reserve(bindings: Bindings): WaveLayout {
+    const { rows, rowAnalysis, otherSymbols } = this.#plan;
+    const fixedRows = rows !== undefined && !rowAnalysis.parallel ? bindings.get(rows) : undefined;
+    const key = [...otherSymbols.map((s) => bindings.get(s)), fixedRows].join(' ');
+    let layout = this.#layouts.get(key);
+    if (!layout) {
+      layout = this.#layout(bindings, rows !== undefined && fixedRows === undefined);
+      // A plan with many different sizes must not collect layouts for ever.
+      if (this.#layouts.size >= 64) this.#layouts.clear();
+      this.#layouts.set(key, layout);
+    }
+    this.#context.memory.ensure({ arenas: layout.arenaBytes, inputs: layout.inputBytes, errorRows: layout.rows });
+    const readback = ERROR_HEADER_BYTES + ERROR_RECORD_BYTES * Math.max(1, layout.rows) + layout.outputBytes + REGION_ALIGNMENT;
+    for (const slot of this.#context.slots) slot.reserve(STAGING_HEADER_BYTES + layout.inputBytes, readback);
+    return layout;
+  }
+
+  #layout(bindings: Bindings, rowsAreFree: boolean): WaveLayout {
+    const at = (sizes: Bindings): WaveLayout => layoutWave(this.#plan, this.#lives, this.#colors, sizes);
+    if (!rowsAreFree) return at(bindings);
+    const rows = this.#plan.rows!;
+    const withRows = (n: number): Bindings => new Map([...bindings, [rows, n]]);
+    const most = mostRows(MOST_ROWS, (n) => {
+      const { arenaBytes, inputBytes, outputBytes } = at(withRows(n));
+      return [...arenaBytes, inputBytes, outputBytes].every((bytes) => bytes <= this.#context.arenaBytes);
+    });
+    return at(withRows(most));
+  }
+
+  /** Where a storage lies in its buffer, in elements. */
+  #base(layout: WaveLayout, storage: Storage): number {
+    if (storage.kind === 'weight') return this.#weights.place(storage).offset;
+    return layout.offsets.get(storage)! / deviceBytes(storage.type);
+  }
+
+  #bufferOf(storage: Storage): GPUBuffer {
+    const { memory } = this.#context;
+    if (storage.kind === 'weight') return this.#weights.buffers[this.#weights.place(storage).buffer]!;
+    return storage.kind === 'input' ? memory.inputs : memory.arenas[this.#colors.get(storage)!]!;
+  }
+
+  /** Bindings follow the shared buffers: made at load, and again only after another plan made those grow. */
+  #bind(): readonly GPUBindGroup[] {
+    const { memory, device } = this.#context;
+    if (this.#generation === memory.generation) return this.#bindGroups;
+    this.#generation = memory.generation;
+    this.#bindGroups = this.#groups.map(({ program, steps }, i) => {
+      const operands = steps[0]!.step.operands.map((o) => this.#bufferOf(o.view.storage));
+      const buffers = program.reportsErrors ? [...operands, memory.errors] : operands;
+      return device.createBindGroup({
+        label: program.key,
+        layout: this.#pipelines[i]!.layout,
+        entries: [
+          { binding: 0, resource: { buffer: this.#parameterBuffer, size: PARAMETER_WINDOW_BYTES } },
+          ...buffers.map((buffer, b) => ({ binding: b + 1, resource: { buffer } })),
+        ],
+      });
+    });
+    return this.#bindGroups;
+  }
+
+  async submit(wave: Wave): Promise<readonly QueryResult[]> {
+    const { device } = this.#context;
+    const layout = this.#reserve(wave.bindings);
+    const slot = this.#context.acquireSlot();
+    try {
+      const staged = await slot.map();
+      // From here to submit() nothing is awaited: parameters, bindings and commands of one wave stay together.
+      const bindGroups = this.#bind();
+      const epoch = this.#context.nextEpoch();
+      const uploads = this.#stage(wave, staged, epoch);
+      slot.staging.unmap();
+      this.#writeParameters(wave.bindings, layout);
+
+      const encoder = device.createCommandEncoder();
+      encoder.copyBufferToBuffer(slot.staging, 0, this.#context.memory.errors, 4, 4);
+      uploads.forEach(({ from, bytes }, i) => {
+        const { storage } = this.#plan.program.inputs[i]!;
+        if (bytes > 0) encoder.copyBufferToBuffer(slot.staging, from, this.#context.memory.inputs, layout.offsets.get(storage)!, bytes);
+      });
+      const pass = encoder.beginComputePass();
+      this.#groups.forEach(({ steps }, i) => {
+        const x = Math.max(...steps.map((s) => s.dispatch.workgroups(wave.bindings)));
+        if (x === 0) return;
+        pass.setPipeline(this.#pipelines[i]!.pipeline);
+        pass.setBindGroup(0, bindGroups[i]!, [this.#parameters.offsets[i]!]);
+        pass.dispatchWorkgroups(x, 1, steps.length);
+      });
+      pass.end();
+      const rows = this.#recordRows(wave);
+      const errorBytes = ERROR_HEADER_BYTES + rows * ERROR_RECORD_BYTES;
+      encoder.copyBufferToBuffer(this.#context.memory.errors, 0, slot.readback, 0, errorBytes);
+      const places = this.#copyOutputs(encoder, slot, layout, wave.bindings, alignUp(errorBytes, REGION_ALIGNMENT));
+      device.queue.submit([encoder.finish()]);
+      slot.remap();
+
+      await slot.readback.mapAsync(GPUMapMode.READ, 0, places.end);
+      const mapped = slot.readback.getMappedRange(0, places.end);
+      const results = this.#results(wave, mapped, places.offsets, epoch);
+      slot.readback.unmap();
+      return results;
+    } catch (error) {
+      if (error instanceof BraidError) throw error;
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new BraidError('DEVICE_LOST', `model '${this.#plan.name}': the device failed: ${reason}`, { cause: error });
+    } finally {
+      this.#context.releaseSlot(slot);
+    }
+  }
+
+  /** Writes the inputs of all queries one after another; returns where each input begins and its length. */
+  #stage(wave: Wave, staged: ArrayBuffer, epoch: number): { from: number; bytes: number }[] {
+    new Uint32Array(staged, 0, 1)[0] = epoch;
+    let at = STAGING_HEADER_BYTES;
+    return this.#plan.inputs.map(({ dtype }, i) => {
+      const from = at;
+      const width = deviceBytes(deviceType(dtype));
+      for (const query of wave.queries) {
+        const data = query.inputs[i]!;
+        writeToDevice(dtype, data, staged, at);
+        at += data.length * width;
+      }
+      const bytes = at - from;
+      at = alignUp(at, 16);
+      return { from, bytes };
+    });
+  }
+
+  #writeParameters(bindings: Bindings, layout: WaveLayout): void {
+    const key = [...bindings.values(), layout.rows, this.#plan.rowAnalysis.parallel].join(' ');
+    if (key === this.#parametersFor) return;
+    this.#parametersFor = key;
+    const words = this.#parameters.words(bindings, (storage) => this.#base(layout, storage));
+    this.#context.device.queue.writeBuffer(this.#parameterBuffer, 0, words);
+  }
+
+  #recordRows(wave: Wave): number {
+    if (this.#plan.program.lookups.length === 0) return 0;
+    return Math.max(1, this.#plan.rowAnalysis.parallel ? (wave.bindings.get(this.#plan.rows!) ?? 1) : 1);
+  }
+
+  #copyOutputs(
+    encoder: GPUCommandEncoder,
+    slot: Slot,
+    layout: WaveLayout,
+    bindings: Bindings,
+    start: number,
+  ): { offsets: number[]; end: number } {
+    let at = start;
+    const offsets = this.#plan.program.outputs.map((output) => {
+      const from = at;
+      if (output.kind === 'device') {
+        const { storage, offset } = output.view;
+        const width = deviceBytes(storage.type);
+        const bytes = evaluate(elementsOf(output.view), bindings) * width;
+        const source = layout.offsets.get(storage)! + evaluate(offset, bindings) * width;
+        if (bytes > 0) encoder.copyBufferToBuffer(this.#bufferOf(storage), source, slot.readback, at, bytes);
+        at += alignUp(bytes, 16);
+      }
+      return from;
+    });
+    return { offsets, end: at };
+  }
+
+  #results(wave: Wave, mapped: ArrayBuffer, offsets: readonly number[], epoch: number): QueryResult[] {
+    const errors = this.#lookupErrors(wave, mapped, epoch);
+    let row = 0;
+    return wave.queries.map((query, q): QueryResult => {
+      const first = row;
+      row += query.rows;
+      const error = errors.get(q);
+      if (error) return { error };
+      return {
+        outputs: this.#plan.program.outputs.map((output, i) => this.#output(output, wave, query.rows, first, mapped, offsets[i]!)),
+      };
+    });
+  }
+
+  #output(output: OutputSource, wave: Wave, rows: number, firstRow: number, mapped: ArrayBuffer, offset: number): TensorData {
+    const alone = new Map(wave.bindings);
+    if (this.#plan.rows !== undefined) alone.set(this.#plan.rows, rows);
+    if (output.kind === 'known') return knownData(output, alone);
+    const length = evaluate(elementsOf(output.view), alone);
+    const total = evaluate(elementsOf(output.view), wave.bindings);
+    // An output without rows is the same for every query of the wave.
+    const skip = total === length ? 0 : (firstRow / Math.max(1, rows)) * length;
+    const width = deviceBytes(output.view.storage.type);
+    return readFromDevice(output.view.dtype, mapped, offset + skip * width, length);
+  }
+
+  /** The first offending index of each query, told by the rows of the records. */
+  #lookupErrors(wave: Wave, mapped: ArrayBuffer, epoch: number): Map<number, BraidError> {
+    const found = new Map<number, BraidError>();
+    const words = new Uint32Array(mapped, 0, ERROR_HEADER_WORDS + this.#recordRows(wave) * ERROR_RECORD_WORDS);
+    const count = words[0]!;
+    if (this.#plan.program.lookups.length === 0 || count === this.#context.errorCount.value) return found;
+    this.#context.errorCount.value = count;
+    let row = 0;
+    wave.queries.forEach((query, q) => {
+      const rows = this.#plan.rowAnalysis.parallel ? query.rows : 1;
+      for (let r = 0; r < rows && !found.has(q); r++) {
+        const at = ERROR_HEADER_WORDS + (row + r) * ERROR_RECORD_WORDS;
+        const tag = words[at]!;
+        if (Math.floor(tag / ERROR_CODES) !== epoch) continue;
+        const value = (BigInt(words[at + 3]! | 0) << 32n) | BigInt(words[at + 2]!);
+        found.set(q, this.#explain(tag % ERROR_CODES, r, words[at + 1]!, value, wave.bindings));
+      }
+      row += rows;
+    });
+    return found;
+  }
+
+  #explain(code: number, row: number, position: number, value: bigint, bindings: Bindings): BraidError {
+    const lookup = this.#plan.program.lookups[code]!;
+    const size = evaluate(lookup.size, bindings);
+    const where = this.#plan.rows === undefined || !this.#plan.rowAnalysis.parallel ? '' : `row ${row}, `;
+    const index = Math.floor(position / Math.max(1, evaluate(lookup.elements, bindings)));
+    return new BraidError(
+      'INDEX_OUT_OF_RANGE',
+      `input '${lookup.indices}': ${where}position ${index}: found id ${value}, expected -${size} to ${size - 1} for table '${lookup.table}'`,
+    );
+  }
+
+  release(): void {
+    this.#weights.destroy();
+    this.#parameterBuffer.destroy();
+  }
+}
+
+function knownData(output: Extract<OutputSource, { kind: 'known' }>, bindings: Bindings): TensorData {
+  if (output.known.kind === 'tensor') return output.known.tensor.data.slice();
+  const { dtype, elements } = output.known.value;
+  const data = allocate(dtype, elements.length);
+  elements.forEach((e, i) => writeNumber(dtype, data, i, evaluate(e, bindings)));
+  return data;
+}

@@ -1,0 +1,106 @@
+import { ERROR_CODES } from '../../../shaders/errors.js';
+import type { DeviceCaps } from '../../compile/kernel.js';
+import type { Plan } from '../../compile/plan.js';
+import { BraidError } from '../../errors.js';
+import type { Backend, Executable } from '../backend.js';
+import { WebGpuExecutable, type WebGpuContext } from './executable.js';
+import { SharedMemory, Slot } from './memory.js';
+import { PipelineCache } from './pipelines.js';
+
+export interface WebGpuOptions {
+  /** Device memory for what lives within waves; weights are apart. Default 2 GiB. */
+  readonly budgetBytes?: number;
+  /** Largest arena that a plan is laid out for; a wave carries as many rows as fit. Default 256 MiB. */
+  readonly arenaBytes?: number;
+  /** Largest binding to use, for tests of cut tables. Default: the device's. */
+  readonly maxBindingBytes?: number;
+}
+
+const WAVES_IN_FLIGHT = 3;
+/** Epochs fill the bits that error codes leave in a tag. */
+const LAST_EPOCH = Math.floor(0xffff_ffff / ERROR_CODES) - 1;
+
+/** The backend on a WebGPU device. The device is destroyed by close(). */
+export class WebGpuBackend implements Backend {
+  readonly caps: DeviceCaps;
+  readonly maxBindingBytes: number;
+  readonly wavesInFlight = WAVES_IN_FLIGHT;
+  readonly #device: GPUDevice;
+  readonly #memory: SharedMemory;
+  readonly #slots: readonly Slot[];
+  readonly #context: WebGpuContext;
+  #epoch = 0;
+  #lost: string | undefined;
+
+  constructor(device: GPUDevice, options: WebGpuOptions = {}) {
+    const { limits } = device;
+    this.#device = device;
+    this.caps = {
+      maxWorkgroupInvocations: limits.maxComputeInvocationsPerWorkgroup,
+      maxWorkgroupBytes: limits.maxComputeWorkgroupStorageSize,
+      maxWorkgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension,
+      features: new Set(device.features),
+    };
+    const deviceBinding = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
+    this.maxBindingBytes = Math.min(deviceBinding, options.maxBindingBytes ?? deviceBinding);
+    this.#memory = new SharedMemory(device, options.budgetBytes ?? 2 ** 31);
+    this.#slots = Array.from({ length: WAVES_IN_FLIGHT }, () => new Slot(device));
+    const idle = [...this.#slots];
+    this.#context = {
+      device,
+      caps: this.caps,
+      pipelines: new PipelineCache(device),
+      memory: this.#memory,
+      slots: this.#slots,
+      arenaBytes: Math.min(options.arenaBytes ?? 2 ** 28, deviceBinding),
+      errorCount: { value: 0 },
+      nextEpoch: () => this.#nextEpoch(),
+      acquireSlot: () => {
+        const slot = idle.shift();
+        if (!slot) throw new BraidError('INTERNAL', `more than ${WAVES_IN_FLIGHT} waves in flight`);
+        return slot;
+      },
+      releaseSlot: (slot) => {
+        slot.rest();
+        idle.push(slot);
+      },
+    };
+    void device.lost.then((info) => (this.#lost = info.message || info.reason));
+  }
+
+  #nextEpoch(): number {
+    if (this.#epoch >= LAST_EPOCH) {
+      const encoder = this.#device.createCommandEncoder();
+      encoder.clearBuffer(this.#memory.errors, 16);
+      this.#device.queue.submit([encoder.finish()]);
+      this.#epoch = 0;
+    }
+    return ++this.#epoch;
+  }
+
+  async prepare(
+    plan: Plan,
+    onProgress: (stage: 'upload' | 'pipelines', done: number, total: number) => void = () => {},
+  ): Promise<Executable> {
+    if (this.#lost !== undefined) throw new BraidError('DEVICE_LOST', `the device was lost: ${this.#lost}`);
+    this.#device.pushErrorScope('out-of-memory');
+    let executable: WebGpuExecutable;
+    let outOfMemory: GPUError | null;
+    try {
+      executable = await WebGpuExecutable.create(this.#context, plan, onProgress);
+    } finally {
+      outOfMemory = await this.#device.popErrorScope();
+    }
+    if (outOfMemory) {
+      executable.release();
+      throw new BraidError('OVERLOADED', `model '${plan.name}' does not fit the device's memory: ${outOfMemory.message}`);
+    }
+    return executable;
+  }
+
+  close(): void {
+    this.#memory.destroy();
+    for (const slot of this.#slots) slot.destroy();
+    this.#device.destroy();
+  }
+}

@@ -1,0 +1,74 @@
+import { evaluate, type Bindings, type Dim } from '../../graph/dim.js';
+import type { View } from '../../compile/view.js';
+import type { Storage } from '../../compile/view.js';
+import { layoutParameters, PARAMETER_WINDOW_BYTES } from '../../../shaders/program.js';
+import type { DispatchGroup } from './schedule.js';
+
+/** Dynamic offsets of uniform bindings are multiples of this on every adapter. */
+const WINDOW_ALIGNMENT_BYTES = 256;
+
+/** A word of the parameter buffer that depends on sizes or on where storages lie. */
+interface DynamicWord {
+  readonly at: number;
+  readonly dim: Dim;
+  readonly storage: Storage | undefined;
+}
+
+/**
+ * The parameter blocks of all dispatches of a plan in one buffer, a window a dispatch. Words that no size changes are
+ * written once; the rest when the sizes of a wave differ from those of the wave before.
+ */
+export class ParameterBlocks {
+  /** Byte offset of each group's window, the dynamic offset of its bind group. */
+  readonly offsets: readonly number[];
+  readonly bytes: number;
+  readonly #words: Uint32Array<ArrayBuffer>;
+  readonly #dynamic: DynamicWord[] = [];
+
+  constructor(groups: readonly DispatchGroup[]) {
+    let bytes = 0;
+    this.offsets = groups.map(({ program, steps }) => {
+      const offset = bytes;
+      const used = layoutParameters(program.fields).words * 4 * steps.length;
+      bytes += Math.ceil(used / WINDOW_ALIGNMENT_BYTES) * WINDOW_ALIGNMENT_BYTES;
+      return offset;
+    });
+    // Every binding is a whole window, so the last one has to fit too.
+    this.bytes = bytes + PARAMETER_WINDOW_BYTES;
+    this.#words = new Uint32Array(bytes / 4);
+    groups.forEach((group, i) => this.#write(group, this.offsets[i]! / 4));
+  }
+
+  #write({ program, steps }: DispatchGroup, start: number): void {
+    const layout = layoutParameters(program.fields);
+    const floats = new Float32Array(this.#words.buffer);
+    steps.forEach(({ dispatch, step }, block) => {
+      for (const { name } of program.fields) {
+        const value = dispatch.parameters[name];
+        const at = start + block * layout.words + layout.offsets.get(name)!;
+        if (value === undefined) throw new Error(`${step.kernel}: parameter '${name}' has no value`);
+        if (typeof value === 'object' && 'f32' in value) floats[at] = value.f32;
+        else if (typeof value === 'object' && 'start' in value) this.#start(at, value.start);
+        else if (Array.isArray(value)) (value as readonly Dim[]).forEach((dim, i) => this.#dim(at + i, dim));
+        else this.#dim(at, value as Dim);
+      }
+    });
+  }
+
+  #dim(at: number, dim: Dim): void {
+    if (typeof dim === 'number') this.#words[at] = dim;
+    else this.#dynamic.push({ at, dim, storage: undefined });
+  }
+
+  #start(at: number, view: View): void {
+    this.#dynamic.push({ at, dim: view.offset, storage: view.storage });
+  }
+
+  /** The words for these sizes. Negative strides wrap, as the kernels' u32 arithmetic expects. */
+  words(bindings: Bindings, baseOf: (storage: Storage) => number): Uint32Array<ArrayBuffer> {
+    for (const { at, dim, storage } of this.#dynamic) {
+      this.#words[at] = evaluate(dim, bindings) + (storage ? baseOf(storage) : 0);
+    }
+    return this.#words;
+  }
+}

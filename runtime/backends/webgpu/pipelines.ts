@@ -1,0 +1,75 @@
+import { BraidError } from '../../errors.js';
+import { PARAMETER_WINDOW_BYTES, type WebGpuProgram } from '../../../shaders/program.js';
+
+/** A compiled program and the layout its bind groups follow. */
+export interface Pipeline {
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+}
+
+/** The bindings of a program after the parameters: operands by access, then the error records. */
+export interface BindingShape {
+  readonly reads: number;
+  readonly writes: number;
+  readonly reportsErrors: boolean;
+}
+
+/** Compiled pipelines of a device by program key: each variant is compiled once, at load, for all models. */
+export class PipelineCache {
+  readonly #device: GPUDevice;
+  readonly #pipelines = new Map<string, Promise<Pipeline>>();
+  readonly #layouts = new Map<string, GPUBindGroupLayout>();
+
+  constructor(device: GPUDevice) {
+    this.#device = device;
+  }
+
+  get(program: WebGpuProgram, shape: BindingShape): Promise<Pipeline> {
+    const cached = this.#pipelines.get(program.key);
+    if (cached) return cached;
+    const made = this.#compile(program, this.#layout(shape));
+    this.#pipelines.set(program.key, made);
+    return made;
+  }
+
+  #layout({ reads, writes, reportsErrors }: BindingShape): GPUBindGroupLayout {
+    const key = `${reads} ${writes} ${reportsErrors}`;
+    const cached = this.#layouts.get(key);
+    if (cached) return cached;
+    const types: GPUBufferBindingType[] = [
+      ...Array.from({ length: reads }, () => 'read-only-storage' as const),
+      ...Array.from({ length: writes + Number(reportsErrors) }, () => 'storage' as const),
+    ];
+    const layout = this.#device.createBindGroupLayout({
+      label: `bindings ${key}`,
+      entries: [
+        {
+          binding: 0,
+          visibility: GPUShaderStage.COMPUTE,
+          buffer: { type: 'uniform', hasDynamicOffset: true, minBindingSize: PARAMETER_WINDOW_BYTES },
+        },
+        ...types.map((type, i) => ({ binding: i + 1, visibility: GPUShaderStage.COMPUTE, buffer: { type } })),
+      ],
+    });
+    this.#layouts.set(key, layout);
+    return layout;
+  }
+
+  async #compile(program: WebGpuProgram, layout: GPUBindGroupLayout): Promise<Pipeline> {
+    const module = this.#device.createShaderModule({ label: program.key, code: program.source });
+    try {
+      const pipeline = await this.#device.createComputePipelineAsync({
+        label: program.key,
+        layout: this.#device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+        compute: { module, entryPoint: 'main' },
+      });
+      return { pipeline, layout };
+    } catch (cause) {
+      const { messages } = await module.getCompilationInfo();
+      const lines = program.source.split('\n');
+      const details = messages.map((m) => `${m.type} at ${m.lineNum}:${m.linePos}: ${m.message}\n    ${lines[m.lineNum - 1] ?? ''}`);
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new BraidError('INTERNAL', `shader ${program.key} does not compile: ${[reason, ...details].join('\n  ')}`, { cause });
+    }
+  }
+}

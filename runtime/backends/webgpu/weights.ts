@@ -1,0 +1,39 @@
+import type { Weight } from '../../compile/lower.js';
+import { deviceBytes, type Storage } from '../../compile/view.js';
+import { packBuffers } from '../../memory/pack.js';
+import { writeToDevice } from './transfer.js';
+
+/** A plan's constants on the device, packed in few large buffers. */
+export class WeightBuffers {
+  readonly buffers: readonly GPUBuffer[];
+  readonly bytes: number;
+  readonly #places = new Map<Storage, { buffer: number; offset: number }>();
+
+  constructor(device: GPUDevice, weights: readonly Weight[], onProgress: (done: number, total: number) => void) {
+    const limit = Math.min(device.limits.maxBufferSize, device.limits.maxStorageBufferBindingSize);
+    const sizes = weights.map(({ storage, tensor }) => tensor.data.length * deviceBytes(storage.type));
+    const packing = packBuffers(sizes, limit);
+    this.bytes = packing.bufferBytes.reduce((a, b) => a + b, 0);
+    this.buffers = packing.bufferBytes.map((size, i) =>
+      device.createBuffer({ label: `weights ${i}`, size, usage: GPUBufferUsage.STORAGE, mappedAtCreation: true }),
+    );
+    const mapped = this.buffers.map((b) => b.getMappedRange());
+    weights.forEach(({ storage, tensor }, i) => {
+      const { buffer, offset } = packing.items[i]!;
+      this.#places.set(storage, { buffer, offset });
+      writeToDevice(tensor.dtype, tensor.data, mapped[buffer]!, offset);
+      onProgress(i + 1, weights.length);
+    });
+    for (const buffer of this.buffers) buffer.unmap();
+  }
+
+  /** The buffer that holds `storage`, and where in it, in elements. */
+  place(storage: Storage): { readonly buffer: number; readonly offset: number } {
+    const { buffer, offset } = this.#places.get(storage)!;
+    return { buffer, offset: offset / deviceBytes(storage.type) };
+  }
+
+  destroy(): void {
+    for (const buffer of this.buffers) buffer.destroy();
+  }
+}

@@ -1,0 +1,52 @@
+import type { Bindings, Dim } from '../graph/dim.js';
+import type { WebGpuProgram } from '../../shaders/program.js';
+import type { View } from './view.js';
+
+/** Limits and abilities of a device that kernels are sized by. */
+export interface DeviceCaps {
+  readonly maxWorkgroupInvocations: number;
+  readonly maxWorkgroupBytes: number;
+  readonly maxWorkgroupsPerDimension: number;
+  readonly features: ReadonlySet<string>;
+}
+
+/** Scalar operations and bytes of memory traffic, as formulas over the symbols. Each operand counts once. */
+export interface Cost {
+  readonly operations: Dim;
+  readonly bytes: Dim;
+}
+
+/** What a kernel is bound by; the scheduler's classes. */
+export type Bound = 'memory' | 'arithmetic' | 'latency';
+
+/**
+ * A value for a field of a kernel's parameter block. Dimensions are evaluated when the rows are known; `start` is where
+ * a view begins in the buffer that holds its storage, in elements.
+ */
+export type ParameterValue = Dim | readonly Dim[] | { readonly f32: number } | { readonly start: View };
+
+
+/** How a step drives its program: the parameter block, and the workgroups in x. */
+export interface Dispatch {
+  readonly parameters: Readonly<Record<string, ParameterValue>>;
+  workgroups(bindings: Bindings): number;
+}
+
+/** An operand of a step. Reads and writes decide the order of steps and the placement of storages. */
+export interface Operand {
+  readonly view: View;
+  readonly access: 'read' | 'write';
+}
+
+/** One kernel call of a plan: data, printed by `braid inspect` and by tests. */
+export interface Step {
+  readonly kernel: string;
+  /** Name of the node it came from. */
+  readonly node: string;
+  readonly operands: readonly Operand[];
+  readonly cost: Cost;
+  readonly bound: Bound;
+  /** Details that tell variants apart in the printed plan. */
+  readonly detail: string;
+  webgpu(caps: DeviceCaps): { program: WebGpuProgram; dispatch: Dispatch };
+}

@@ -1,0 +1,251 @@
+import { BraidError } from '../errors.js';
+import { product, symbol, type Dim } from '../graph/dim.js';
+import { bytesPerElement, type DataType } from '../graph/dtype.js';
+import { sizeOf, type Tensor } from '../graph/tensor.js';
+import { copyStep } from '../operators/elementwise/kernel.js';
+import { concatSlices } from '../operators/layout/concat.js';
+import { nodeLabel } from '../operators/attributes.js';
+import type { Known } from '../operators/operator.js';
+import type { AnalyzedGraph, AnalyzedNode } from './analyze.js';
+import type { Step } from './kernel.js';
+import type { Lookup, Lowering, TablePart } from './lowering.js';
+import { RENAMING } from './simplify.js';
+import { denseView, deviceType, isDense, reshapeView, transposeView, type Storage, type View } from './view.js';
+
+/** A constant that lives on the device. */
+export interface Weight {
+  readonly storage: Storage;
+  readonly tensor: Tensor;
+}
+
+/** Where an output comes from: device memory, or what was known at load. */
+export type OutputSource =
+  | { readonly name: string; readonly kind: 'device'; readonly view: View }
+  | { readonly name: string; readonly kind: 'known'; readonly known: Known; readonly shape: readonly Dim[] };
+
+/** The steps of a plan and the memory they touch. Steps are in an order that computes every value before its use. */
+export interface Program {
+  readonly inputs: readonly View[];
+  readonly outputs: readonly OutputSource[];
+  readonly weights: readonly Weight[];
+  readonly steps: readonly Step[];
+  readonly lookups: readonly Lookup[];
+}
+
+export interface LowerOptions {
+  /** Largest binding of the device in bytes; larger tables are cut. */
+  readonly maxBindingBytes: number;
+}
+
+/**
+ * Where values that end up in a Concat are to be written, decided before any step is made: walking back from each
+ * Concat, an input's producer writes straight into its slice, through reshapes and transposes.
+ */
+class Destinations {
+  readonly #producers = new Map<string, AnalyzedNode>();
+  readonly #views = new Map<string, View>();
+  /** Values placed in each storage: a producer may not read what its result shares a buffer with. */
+  readonly #members = new Map<Storage, Set<string>>();
+  readonly #analyzed: AnalyzedGraph;
+
+  constructor(analyzed: AnalyzedGraph, makeStorage: (name: string, type: View['dtype'], size: Dim) => Storage) {
+    this.#analyzed = analyzed;
+    for (const node of analyzed.nodes) for (const name of node.node.outputs) this.#producers.set(name, node);
+    for (const node of [...analyzed.nodes].reverse()) {
+      if (node.node.op !== 'Concat') continue;
+      const [name] = node.node.outputs as [string];
+      const { dtype, shape } = node.outputs[0]!;
+      const result = this.#views.get(name) ?? denseView(makeStorage(name, dtype, product(shape)), dtype, shape);
+      this.#views.set(name, result);
+      concatSlices(node.context, result).forEach((slice, i) => this.#place(node.node.inputs[i]!, slice));
+    }
+  }
+
+  get(name: string): View | undefined {
+    return this.#views.get(name);
+  }
+
+  #place(name: string, view: View): void {
+    const producer = this.#producers.get(name);
+    if (!producer || this.#analyzed.known.has(name) || this.#views.has(name) || producer.node.outputs.length !== 1) return;
+    const { node, context } = producer;
+    if (RENAMING.has(node.op)) {
+      const source = reshapeView(view, context.input(0).shape);
+      if (source) this.#place(node.inputs[0]!, source);
+      return;
+    }
+    if (node.op === 'Transpose') {
+      const perm = node.attributes['perm'];
+      if (!Array.isArray(perm)) return;
+      const inverse = perm.map((_, i) => perm.indexOf(i));
+      this.#place(node.inputs[0]!, transposeView(view, inverse));
+      return;
+    }
+    const members = this.#members.get(view.storage) ?? new Set();
+    const reads = this.#origins(node.inputs);
+    if ([...members].some((m) => reads.has(m) || this.#origins(this.#producers.get(m)!.node.inputs).has(name))) return;
+    members.add(name);
+    this.#members.set(view.storage, members);
+    this.#views.set(name, view);
+  }
+
+  /** Values whose memory `names` may be windows on: everything up the chain of operators that can be views. */
+  #origins(names: readonly string[]): Set<string> {
+    const views = new Set([...RENAMING, 'Transpose', 'Slice', 'Split', 'Expand', 'Cast', 'Dropout', 'Gather', 'Concat', 'Max', 'Min', 'Sum']);
+    const origins = new Set<string>();
+    const queue = [...names];
+    for (let name = queue.pop(); name !== undefined; name = queue.pop()) {
+      if (origins.has(name)) continue;
+      origins.add(name);
+      const producer = this.#producers.get(name);
+      if (producer && views.has(producer.node.op)) queue.push(...producer.node.inputs);
+    }
+    return origins;
+  }
+}
+
+class Lowerer {
+  readonly #analyzed: AnalyzedGraph;
+  readonly #options: LowerOptions;
+  readonly #destinations: Destinations;
+  readonly #views = new Map<string, View>();
+  readonly #weights: Weight[] = [];
+  readonly #parts = new Map<string, readonly TablePart[]>();
+  readonly #steps: Step[] = [];
+  readonly #lookups: Lookup[] = [];
+  #nextStorage = 0;
+
+  constructor(analyzed: AnalyzedGraph, options: LowerOptions) {
+    this.#analyzed = analyzed;
+    this.#options = options;
+    this.#destinations = new Destinations(analyzed, (name, dtype, size) => this.#storage('temp', name, dtype, size));
+  }
+
+  run(): Program {
+    const { graph, types, known } = this.#analyzed;
+    const inputs = graph.inputs.map(({ name }) => {
+      const { dtype, shape } = types.get(name)!;
+      const view = denseView(this.#storage('input', name, dtype, product(shape)), dtype, shape);
+      this.#views.set(name, view);
+      return view;
+    });
+    for (const node of this.#analyzed.nodes) {
+      node.operator.lower!(this.#loweringFor(node));
+      const missing = node.node.outputs.find((name) => name !== '' && !this.#views.has(name));
+      if (missing !== undefined) throw new BraidError('INTERNAL', `${nodeLabel(node.node)} did not produce '${missing}'`);
+    }
+    const outputs = graph.outputs.map(({ name }): OutputSource => {
+      const value = known.get(name);
+      if (value) return { name, kind: 'known', known: value, shape: types.get(name)!.shape };
+      return { name, kind: 'device', view: this.#outputView(name) };
+    });
+    return { inputs, outputs, weights: this.#weights, steps: this.#steps, lookups: this.#lookups };
+  }
+
+  #storage(kind: Storage['kind'], name: string, dtype: DataType, size: Dim): Storage {
+    return { id: this.#nextStorage++, kind, type: deviceType(dtype), size, name };
+  }
+
+  #temp(name: string, dtype: DataType, shape: readonly Dim[]): View {
+    return denseView(this.#storage('temp', name, dtype, product(shape)), dtype, shape);
+  }
+
+  /** Results are read back from dense memory that the plan owns. */
+  #outputView(name: string): View {
+    const view = this.#views.get(name)!;
+    if (isDense(view) && view.storage.kind === 'temp') return view;
+    const result = this.#temp(name, view.dtype, view.shape);
+    this.#emit({ ...copyStep(view, result), node: name });
+    return result;
+  }
+
+  #emit(step: Step): void {
+    const written = new Set(step.operands.filter((o) => o.access === 'write').map((o) => o.view.storage));
+    const clash = step.operands.find((o) => o.access === 'read' && written.has(o.view.storage));
+    if (clash) throw new BraidError('INTERNAL', `${step.kernel} '${step.node}' reads and writes '${clash.view.storage.name}'`);
+    this.#steps.push(step);
+  }
+
+  #weight(name: string, value: Tensor): View {
+    const storage = this.#storage('weight', name, value.dtype, value.data.length);
+    this.#weights.push({ storage, tensor: value });
+    return denseView(storage, value.dtype, value.dims);
+  }
+
+  #view(name: string): View {
+    const existing = this.#views.get(name);
+    if (existing) return existing;
+    const known = this.#analyzed.known.get(name);
+    if (known?.kind !== 'tensor') {
+      throw new BraidError('MODEL_UNSUPPORTED', `'${name}' depends on dimensions alone and is used as data; Braid cannot place it on the device yet`);
+    }
+    const view = this.#weight(name, known.tensor);
+    this.#views.set(name, view);
+    return view;
+  }
+
+  #partsOf(name: string): readonly TablePart[] {
+    const cached = this.#parts.get(name);
+    if (cached) return cached;
+    const known = this.#analyzed.known.get(name);
+    const tensor = known?.kind === 'tensor' ? known.tensor : undefined;
+    const bytes = tensor ? tensor.data.length * Math.max(4, bytesPerElement(tensor.dtype)) : 0;
+    const parts =
+      tensor && bytes > this.#options.maxBindingBytes
+        ? this.#cut(name, tensor, bytes)
+        : [{ view: this.#view(name), first: 0, count: this.#view(name).shape[0]! }];
+    this.#parts.set(name, parts);
+    return parts;
+  }
+
+  #cut(name: string, table: Tensor, bytes: number): TablePart[] {
+    const [rows, ...rest] = table.dims as [number, ...number[]];
+    const width = sizeOf(rest);
+    const rowsPerPart = Math.floor(this.#options.maxBindingBytes / (bytes / rows));
+    if (rowsPerPart < 1) throw new BraidError('MODEL_UNSUPPORTED', `one row of table '${name}' is larger than a binding of the device`);
+    return Array.from({ length: Math.ceil(rows / rowsPerPart) }, (_, i) => {
+      const first = i * rowsPerPart;
+      const count = Math.min(rowsPerPart, rows - first);
+      const data = table.data.subarray(first * width, (first + count) * width);
+      return { view: this.#weight(`${name}[${first}..]`, { dtype: table.dtype, dims: [count, ...rest], data }), first, count };
+    });
+  }
+
+  #loweringFor({ node, context, outputs }: AnalyzedNode): Lowering {
+    const emit = (step: Omit<Step, 'node'>): void => this.#emit({ ...step, node: node.name });
+    const scratch = (name: string, dtype: DataType, shape: readonly Dim[]): View => this.#temp(`${node.name}/${name}`, dtype, shape);
+    const rows = this.#analyzed.rows;
+    let copies = 0;
+    return {
+      context,
+      outputs,
+      rows: rows === undefined ? undefined : symbol(rows),
+      view: (index) => this.#view(node.inputs[index]!),
+      optional: (index) => (node.inputs[index] ? this.#view(node.inputs[index]) : undefined),
+      output: (index) => {
+        const name = node.outputs[index]!;
+        const { dtype, shape } = outputs[index]!;
+        const view = this.#destinations.get(name) ?? this.#temp(name, dtype, shape);
+        this.#views.set(name, view);
+        return view;
+      },
+      alias: (index, view) => this.#views.set(node.outputs[index]!, view),
+      dense: (view) => {
+        if (isDense(view)) return view;
+        const copy = scratch(`dense${copies++}`, view.dtype, view.shape);
+        emit(copyStep(view, copy));
+        return copy;
+      },
+      scratch,
+      constant: (name, value) => this.#weight(`${node.name}/${name}`, value),
+      parts: (index) => this.#partsOf(node.inputs[index]!),
+      check: (lookup) => this.#lookups.push(lookup) - 1,
+      emit,
+    };
+  }
+}
+
+/** Turns an analyzed graph into kernel steps over strided views. */
+export function lower(analyzed: AnalyzedGraph, options: LowerOptions): Program {
+  return new Lowerer(analyzed, options).run();
+}

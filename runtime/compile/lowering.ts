@@ -1,0 +1,57 @@
+import type { NodeContext, ValueType } from '../operators/operator.js';
+import type { Step } from './kernel.js';
+import type { View } from './view.js';
+import type { DataType } from '../graph/dtype.js';
+import type { Dim } from '../graph/dim.js';
+import type { Tensor } from '../graph/tensor.js';
+
+/** What an operator's `lower` works with: the views of its inputs, and where its outputs go. */
+export interface Lowering {
+  readonly context: NodeContext;
+  readonly outputs: readonly ValueType[];
+  /** The input's view; constants become weights on first use. */
+  view(index: number): View;
+  optional(index: number): View | undefined;
+  /**
+   * Where output `index` is to be written. Not always dense: the output may lie inside the result of a Concat, so that
+   * the concatenation costs nothing.
+   */
+  output(index: number): View;
+  /** Declares that output `index` is a window on memory that is there already. */
+  alias(index: number, view: View): void;
+  /** A dense copy where `view` has gaps or repeats, `view` itself where it has none. */
+  dense(view: View): View;
+  /** Scratch memory that lives between the steps of this node. */
+  scratch(name: string, dtype: DataType, shape: readonly Dim[]): View;
+  /** A constant made by the operator itself. */
+  constant(name: string, value: Tensor): View;
+  /**
+   * The parts of a lookup table: input `index` cut along its leading dimension where it is a constant larger than one
+   * binding of the device, otherwise a single part.
+   */
+  parts(index: number): readonly TablePart[];
+  /** The symbol that counts the rows of a batch, where the model has one. */
+  readonly rows: Dim | undefined;
+  /** Registers a lookup whose indices the kernel checks; returns the code that its error records carry. */
+  check(lookup: Lookup): number;
+  emit(step: Omit<Step, 'node'>): void;
+}
+
+/** Rows [first, first + count) of a table. */
+export interface TablePart {
+  readonly view: View;
+  readonly first: number;
+  readonly count: Dim;
+}
+
+/** What the host needs to explain an index that is out of range. */
+export interface Lookup {
+  /** Name of the value that holds the indices; a graph input where it can be traced to one. */
+  readonly indices: string;
+  /** Name of the table. */
+  readonly table: string;
+  /** Size of the axis that is indexed. */
+  readonly size: Dim;
+  /** Elements of output that one index makes. */
+  readonly elements: Dim;
+}

@@ -1,0 +1,134 @@
+import { add, evaluate, symbolsOf, type Bindings, type Dim } from '../graph/dim.js';
+import type { Graph } from '../graph/graph.js';
+import { BraidError } from '../errors.js';
+import { analyze, type AnalyzedGraph } from './analyze.js';
+import { lower, type LowerOptions, type Program } from './lower.js';
+import { analyzeRows, liftRows, rowFactor, type RowAnalysis } from './rows.js';
+import type { DataType } from '../graph/dtype.js';
+import { viewText } from './view.js';
+
+export interface CompileOptions extends LowerOptions {
+  /** `lift` frees the fixed leading dimension that all inputs share; see liftRows. */
+  readonly rows?: 'auto' | 'lift';
+}
+
+/** A declared input or output with the shape that inference gave it. */
+export interface PlanValue {
+  readonly name: string;
+  readonly dtype: DataType;
+  readonly shape: readonly Dim[];
+}
+
+/** A compiled model: what to run and the memory it takes, for any number of rows. Backends make it executable. */
+export interface Plan {
+  readonly name: string;
+  readonly inputs: readonly PlanValue[];
+  readonly outputs: readonly PlanValue[];
+  readonly program: Program;
+  /** The symbol that counts rows, where there is one. */
+  readonly rows: string | undefined;
+  readonly rowAnalysis: RowAnalysis;
+  /** Whether queries may be concatenated over their rows: rows are computed apart and every input carries them. */
+  readonly concatenable: boolean;
+  /** Symbols other than rows: queries must agree on them to share a wave. */
+  readonly otherSymbols: readonly string[];
+  readonly operators: Readonly<Record<string, number>>;
+  readonly foldedNodes: number;
+  readonly parameters: number;
+  readonly notices: readonly string[];
+}
+
+function countOperators(graph: Graph): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { op } of graph.nodes) counts[op] = (counts[op] ?? 0) + 1;
+  return Object.fromEntries(Object.entries(counts).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** Compiles a graph. @throws BraidError MODEL_UNSUPPORTED, MODEL_INVALID. */
+export function compile(graph: Graph, options: CompileOptions): Plan {
+  const source = options.rows === 'lift' ? liftRows(graph) : graph;
+  const analyzed = analyze(source);
+  const program = lower(analyzed, options);
+  const rowAnalysis = analyzeRows(analyzed);
+  const value = ({ name }: { name: string }): PlanValue => ({ name, ...analyzed.types.get(name)! });
+  const inputs = source.inputs.map(value);
+  const { rows } = analyzed;
+  return {
+    name: source.name,
+    inputs,
+    outputs: source.outputs.map(value),
+    program,
+    rows,
+    rowAnalysis,
+    concatenable: rowAnalysis.parallel && rows !== undefined && inputs.every((i) => rowFactor(i.shape, rows) === 1),
+    otherSymbols: otherSymbols(analyzed),
+    operators: countOperators(graph),
+    foldedNodes: analyzed.foldedNodes,
+    parameters: program.weights.reduce((n, w) => n + w.tensor.data.length, 0),
+    notices: source.notices,
+  };
+}
+
+function otherSymbols({ graph, types, rows }: AnalyzedGraph): string[] {
+  const symbols = new Set(graph.inputs.flatMap((i) => types.get(i.name)!.shape.flatMap((d) => [...symbolsOf(d)])));
+  if (rows !== undefined) symbols.delete(rows);
+  return [...symbols].sort();
+}
+
+/**
+ * What the symbols stand for in a query with inputs of these sizes.
+ * @throws BraidError INPUT_SHAPE naming the input, what was found and what was expected.
+ */
+export function bindSymbols(inputs: readonly PlanValue[], dims: readonly (readonly number[])[]): Map<string, number> {
+  const bindings = new Map<string, number>();
+  const origin = new Map<string, string>();
+  inputs.forEach((input, i) => {
+    const found = dims[i]!;
+    const declared = `[${input.shape.map(String).join(', ')}]`;
+    const refuse = (detail = ''): BraidError =>
+      new BraidError('INPUT_SHAPE', `input '${input.name}': found shape [${found.join(', ')}], expected ${declared}${detail}`);
+    if (found.length !== input.shape.length) throw refuse();
+    input.shape.forEach((dim, d) => {
+      const size = found[d]!;
+      if (typeof dim === 'number') {
+        if (size !== dim) throw refuse();
+        return;
+      }
+      const name = String(dim);
+      const known = bindings.get(name);
+      if (known === undefined) {
+        if (!Number.isInteger(size) || size < 0) throw refuse();
+        bindings.set(name, size);
+        origin.set(name, input.name);
+      } else if (known !== size) {
+        throw refuse(` with ${name} = ${known} from input '${origin.get(name)}'`);
+      }
+    });
+  });
+  return bindings;
+}
+
+/** Sizes of a shape under bindings. */
+export function concreteShape(shape: readonly Dim[], bindings: Bindings): number[] {
+  return shape.map((d) => evaluate(d, bindings));
+}
+
+/** The plan as lines of text, a step a line: what `braid inspect` prints and tests read. */
+export function printPlan(plan: Plan): string[] {
+  return plan.program.steps.map((step) => {
+    const side = (access: 'read' | 'write'): string =>
+      step.operands
+        .filter((o) => o.access === access)
+        .map((o) => viewText(o.view))
+        .join(', ');
+    return `${step.kernel}(${side('read')}) -> ${side('write')}${step.detail ? `  {${step.detail}}` : ''}`;
+  });
+}
+
+/** Operations and bytes of all steps, as formulas over the symbols. */
+export function planCost(plan: Plan): { operations: Dim; bytes: Dim } {
+  return plan.program.steps.reduce<{ operations: Dim; bytes: Dim }>(
+    (sum, { cost }) => ({ operations: add(sum.operations, cost.operations), bytes: add(sum.bytes, cost.bytes) }),
+    { operations: 0, bytes: 0 },
+  );
+}

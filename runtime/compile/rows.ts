@@ -1,0 +1,112 @@
+import { BraidError } from '../errors.js';
+import { divideExact, shapeText, symbol, symbolsOf, type Dim } from '../graph/dim.js';
+import type { Graph, Node } from '../graph/graph.js';
+import { tensorOf } from '../graph/tensor.js';
+import { nodeLabel } from '../operators/attributes.js';
+import type { ValueType } from '../operators/operator.js';
+import { analyze, type AnalyzedGraph } from './analyze.js';
+
+/** Whether a plan computes every row from that row alone. If not, `reason` says what mixes them. */
+export type RowAnalysis = { readonly parallel: true } | { readonly parallel: false; readonly reason: string };
+
+/**
+ * How many times the row symbol the leading dimension is; 0 where the shape does not depend on rows, undefined where it
+ * depends on them in another way.
+ */
+export function rowFactor(shape: readonly Dim[], rows: string): number | undefined {
+  if (!shape.some((d) => symbolsOf(d).has(rows))) return 0;
+  if (shape.slice(1).some((d) => symbolsOf(d).has(rows))) return undefined;
+  const factor = divideExact(shape[0]!, symbol(rows));
+  return typeof factor === 'number' ? factor : undefined;
+}
+
+/**
+ * Decides whether rows may be concatenated and cut at will: queries then share waves, and any number of rows runs in
+ * chunks. Shapes show most of it; operators add what shapes do not show.
+ */
+export function analyzeRows(analyzed: AnalyzedGraph): RowAnalysis {
+  const { rows, types } = analyzed;
+  if (rows === undefined) return { parallel: false, reason: 'no input has a symbolic leading dimension' };
+  const carries = (name: string): boolean => {
+    const type = types.get(name);
+    return type !== undefined && (rowFactor(type.shape, rows) ?? 0) > 0;
+  };
+  for (const { name } of [...analyzed.graph.inputs]) {
+    const { shape } = types.get(name)!;
+    if (rowFactor(shape, rows) === undefined) return { parallel: false, reason: `input '${name}' has shape ${shapeText(shape)}` };
+  }
+  for (const { node, operator, context } of analyzed.nodes) {
+    const label = nodeLabel(node);
+    const out = node.outputs.filter((o) => o !== '');
+    for (const name of out) {
+      const { shape } = types.get(name)!;
+      if (rowFactor(shape, rows) === undefined) return { parallel: false, reason: `${label} makes shape ${shapeText(shape)}` };
+      const data = node.inputs.filter((i) => i !== '' && !analyzed.known.has(i));
+      if (data.some(carries) && !carries(name)) return { parallel: false, reason: `${label} reduces over the rows` };
+    }
+    if (operator.rows({ context, carriesRows: (i) => carries(node.inputs[i] ?? '') }) === 'mixing') {
+      return { parallel: false, reason: `${label} mixes rows` };
+    }
+  }
+  return { parallel: true };
+}
+
+/** Name of the symbol that a lifted graph counts its rows by. */
+const LIFTED_ROWS = 'rows';
+
+/** Operators whose target shape a lifted graph has to restate. */
+const RESTATED = new Set(['Reshape', 'Flatten']);
+
+function restated(node: Node, type: ValueType, batch: number, constants: Map<string, ReturnType<typeof tensorOf>>): Node {
+  const shape = type.shape as readonly number[];
+  if (shape.length === 0 || shape[0]! % batch !== 0) {
+    throw new BraidError('MODEL_UNSUPPORTED', `${nodeLabel(node)}: shape ${shapeText(shape)} does not start with the ${batch} rows to lift`);
+  }
+  const name = `${node.name}/lifted_shape`;
+  constants.set(name, tensorOf('int64', [shape.length], [-1, ...shape.slice(1)]));
+  return { ...node, op: 'Reshape', opset: Math.max(node.opset, 7), inputs: [node.inputs[0]!, name], attributes: {} };
+}
+
+/**
+ * Turns the fixed leading dimension that every input shares (1, or the batch of the export) into a free number of rows.
+ *
+ * Inference with the fixed sizes gives each Reshape and Flatten its shape; they are restated with -1 in front, which
+ * keeps what a row is. The result is checked: every value must have grown in its leading dimension alone, and every
+ * operator must treat rows apart.
+ * @throws BraidError MODEL_UNSUPPORTED naming the input or node that does not allow it.
+ */
+export function liftRows(graph: Graph): Graph {
+  const batches = new Set(graph.inputs.map((i) => i.shape?.[0]));
+  const [batch] = batches;
+  if (batches.size !== 1 || typeof batch !== 'number' || batch < 1) {
+    const found = graph.inputs.map((i) => `'${i.name}' ${i.shape ? shapeText(i.shape.map(String) as never) : 'without a shape'}`);
+    throw new BraidError('MODEL_UNSUPPORTED', `rows can be lifted where all inputs share one fixed leading dimension; found ${found.join(', ')}`);
+  }
+  const fixed = analyze(graph);
+  const constants = new Map(graph.constants);
+  const nodes = graph.nodes.map((node) => {
+    if (!RESTATED.has(node.op) || fixed.known.has(node.outputs[0]!)) return node;
+    return restated(node, fixed.types.get(node.outputs[0]!)!, batch, constants);
+  });
+  const rows = (shape: readonly (number | string | null)[]): (number | string | null)[] => [LIFTED_ROWS, ...shape.slice(1)];
+  const lifted: Graph = {
+    ...graph,
+    constants,
+    nodes,
+    inputs: graph.inputs.map((i) => ({ ...i, shape: rows(i.shape!) })),
+    outputs: graph.outputs.map(({ name, dtype }) => ({ name, dtype })),
+    notices: [...graph.notices, `leading dimension ${batch} of every input lifted to a free number of rows`],
+  };
+  const analyzed = analyze(lifted);
+  const analysis = analyzeRows(analyzed);
+  if (!analysis.parallel) throw new BraidError('MODEL_UNSUPPORTED', `rows cannot be lifted: ${analysis.reason}`);
+  for (const { name } of graph.outputs) {
+    const before = fixed.types.get(name)!.shape;
+    const after = analyzed.types.get(name)!.shape;
+    const grown = after.length === before.length && after.slice(1).every((d, i) => d === before[i + 1]);
+    if (!grown) {
+      throw new BraidError('MODEL_UNSUPPORTED', `rows cannot be lifted: output '${name}' became ${shapeText(after)} from ${shapeText(before)}`);
+    }
+  }
+  return lifted;
+}

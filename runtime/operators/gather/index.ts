@@ -1,0 +1,173 @@
+import { gather } from '../../../shaders/gather.js';
+import { flatWorkgroupSize } from '../../../shaders/program.js';
+import type { Lowering, TablePart } from '../../compile/lowering.js';
+import type { Step } from '../../compile/kernel.js';
+import { collapse, deviceBytes, deviceType, elementsOf, pickView, type View } from '../../compile/view.js';
+import { add, compare, divideExact, mul, product, type Dim } from '../../graph/dim.js';
+import { sizeOf } from '../../graph/tensor.js';
+import { flatWorkgroups } from '../elementwise/kernel.js';
+import { knownDims } from '../elementwise/fold.js';
+import type { NodeContext, Operator } from '../operator.js';
+import { mixesAlong } from '../rows.js';
+
+function axisOf(context: NodeContext): number {
+  return context.axis(context.attributes.number('axis', 0), context.input(0).shape.length);
+}
+
+interface GatherCall {
+  readonly data: TablePart;
+  readonly indices: View;
+  readonly output: View;
+  readonly axis: number;
+  readonly size: Dim;
+  readonly rowElements: Dim;
+  readonly code: number;
+}
+
+function gatherStep(call: GatherCall): Omit<Step, 'node'> {
+  const { data, indices, output, axis } = call;
+  const { view } = data;
+  const inner = view.shape.length - axis - 1;
+  const none = (n: number): Dim[] => Array.from({ length: n }, () => 0);
+  const space = collapse({
+    shape: output.shape,
+    strides: [
+      [...view.strides.slice(0, axis), ...none(indices.shape.length), ...view.strides.slice(axis + 1)],
+      [...none(axis), ...indices.strides, ...none(inner)],
+      output.strides,
+    ],
+  });
+  const count = elementsOf(output);
+  const element = deviceType(view.dtype);
+  const indexType = deviceType(indices.dtype);
+  const moved = mul(count, 2 * deviceBytes(element));
+  return {
+    kernel: 'Gather',
+    operands: [
+      { view, access: 'read' },
+      { view: indices, access: 'read' },
+      { view: output, access: 'write' },
+    ],
+    cost: { operations: 0, bytes: add(moved, mul(elementsOf(indices), deviceBytes(indexType))) },
+    bound: 'memory',
+    detail: `axis=${axis}${data.first === 0 ? '' : ` from row ${data.first}`}`,
+    webgpu(caps) {
+      const workgroupSize = flatWorkgroupSize(caps.maxWorkgroupInvocations);
+      // Two dimensions serve a single column too; one variant fewer lets all tables of a model share a dispatch.
+      const pad = Math.max(0, 2 - space.shape.length);
+      const padded = (dims: readonly Dim[], fill: Dim): Dim[] => [...Array.from({ length: pad }, () => fill), ...dims];
+      const program = gather({
+        data: element,
+        indices: indexType === 'i64' ? 'i64' : 'i32',
+        rank: space.shape.length + pad,
+        workgroupSize,
+      });
+      return {
+        program,
+        dispatch: {
+          parameters: {
+            count,
+            axis_size: call.size,
+            axis_stride: view.strides[axis]!,
+            first: data.first,
+            held: data.count,
+            row_elements: call.rowElements,
+            code: call.code,
+            data_start: { start: view },
+            ids_start: { start: indices },
+            out_start: { start: output },
+            shape: padded(space.shape, 1),
+            data_strides: padded(space.strides[0]!, 0),
+            ids_strides: padded(space.strides[1]!, 0),
+            out_strides: padded(space.strides[2]!, 0),
+          },
+          workgroups: flatWorkgroups(count, workgroupSize, caps.maxWorkgroupsPerDimension),
+        },
+      };
+    },
+  };
+}
+
+/** A single index known at load picks a window; nothing is moved. */
+function picked(lowering: Lowering, axis: number): View | undefined {
+  const { context } = lowering;
+  const index = context.elements(1);
+  if (index?.length !== 1 || context.input(1).shape.length !== 0) return undefined;
+  const size = context.input(0).shape[axis]!;
+  const at = typeof index[0] === 'number' && index[0] < 0 ? add(index[0], size) : index[0]!;
+  const below = compare(at, size);
+  if (below !== undefined && below >= 0) throw context.invalid(`index ${index[0]} is outside dimension ${size}`);
+  return pickView(lowering.view(0), axis, at);
+}
+
+/** Gather(data, indices, axis): embedding lookup, column picks, row picks. Negative indices count from the end. */
+const GATHER: Operator = {
+  type: 'Gather',
+  opsets: [7, 23],
+  infer(context) {
+    const data = context.input(0);
+    const indices = context.input(1);
+    if (indices.dtype !== 'int64' && indices.dtype !== 'int32') throw context.invalid(`indices of type ${indices.dtype}`);
+    const axis = axisOf(context);
+    return [{ dtype: data.dtype, shape: [...data.shape.slice(0, axis), ...indices.shape, ...data.shape.slice(axis + 1)] }];
+  },
+  fold(context, outputs) {
+    const known = context.known(0);
+    const indices = context.elements(1);
+    const dims = knownDims(outputs[0]!);
+    if (known?.kind !== 'symbolic' || known.value.dims.length !== 1 || !indices || !dims) return [undefined];
+    const { dtype, elements: from } = known.value;
+    const elements = indices.map((i) => (typeof i === 'number' ? from.at(i) : undefined));
+    if (elements.some((e) => e === undefined)) throw context.invalid(`an index is outside dimension ${from.length}`);
+    return [{ kind: 'symbolic', value: { dtype, dims, elements: elements as Dim[] } }];
+  },
+  reference(context) {
+    const [data, indices] = [context.input(0), context.input(1)];
+    const axis = axisOf(context.shapes);
+    const size = data.dims[axis]!;
+    const inner = sizeOf(data.dims.slice(axis + 1));
+    const outer = sizeOf(data.dims.slice(0, axis));
+    const out = new Float64Array(outer * indices.data.length * inner);
+    let at = 0;
+    for (let o = 0; o < outer; o++) {
+      for (const raw of indices.data) {
+        const index = raw < 0 ? raw + size : raw;
+        if (index < 0 || index >= size) throw new RangeError(`index ${raw} is outside dimension ${size}`);
+        const from = (o * size + index) * inner;
+        out.set(data.data.subarray(from, from + inner), at);
+        at += inner;
+      }
+    }
+    const dims = [...data.dims.slice(0, axis), ...indices.dims, ...data.dims.slice(axis + 1)];
+    return [{ dtype: data.dtype, dims, data: out }];
+  },
+  rows: (row) => mixesAlong(row, 0, axisOf(row.context)),
+  lower(lowering) {
+    const { context } = lowering;
+    const axis = axisOf(context);
+    const window = picked(lowering, axis);
+    if (window) {
+      lowering.alias(0, window);
+      return;
+    }
+    const output = lowering.output(0);
+    const data = context.input(0);
+    const elements = product(data.shape.slice(axis + 1));
+    const code = lowering.check({
+      indices: context.node.inputs[1]!,
+      table: context.node.inputs[0]!,
+      size: data.shape[axis]!,
+      elements,
+    });
+    const count = elementsOf(output);
+    const rowElements = (lowering.rows && divideExact(count, lowering.rows)) ?? count;
+    const indices = lowering.view(1);
+    const parts: readonly TablePart[] =
+      axis === 0 ? lowering.parts(0) : [{ view: lowering.view(0), first: 0, count: data.shape[axis]! }];
+    for (const part of parts) {
+      lowering.emit(gatherStep({ data: part, indices, output, axis, size: data.shape[axis]!, rowElements, code }));
+    }
+  },
+};
+
+export const GATHER_OPERATORS: readonly Operator[] = [GATHER];

@@ -1,0 +1,175 @@
+import type { Lowering } from '../../compile/lowering.js';
+import { broadcastView, collapse, deviceType, reshapeView, transposeView, type View } from '../../compile/view.js';
+import { equal, shapeText, type Dim } from '../../graph/dim.js';
+import { sizeOf } from '../../graph/tensor.js';
+import { broadcastOffsets, broadcastShapes } from '../broadcast.js';
+import type { NodeContext, Operator, ReferenceTensor, ValueType } from '../operator.js';
+import { shownByShapes } from '../rows.js';
+import { matMulStep } from './kernel.js';
+
+function requireFloat(context: NodeContext): void {
+  for (let i = 0; i < context.inputCount; i++) {
+    const type = context.optional(i);
+    if (type && deviceType(type.dtype) !== 'f32') throw context.unsupported(`no kernel for ${type.dtype}`);
+  }
+}
+
+/** Shapes of the operands as matrices, a vector given the dimension that numpy's matmul gives it. */
+function matrices(context: NodeContext): { a: readonly Dim[]; b: readonly Dim[]; batch: readonly Dim[]; shape: readonly Dim[] } {
+  const [x, y] = [context.input(0).shape, context.input(1).shape];
+  if (x.length === 0 || y.length === 0) throw context.invalid('a scalar has no matrix product');
+  const a = x.length === 1 ? [1, x[0]!] : x;
+  const b = y.length === 1 ? [y[0]!, 1] : y;
+  if (!equal(a.at(-1)!, b.at(-2)!)) throw context.invalid(`shapes ${shapeText(x)} and ${shapeText(y)} do not multiply`);
+  const batch = broadcastShapes([a.slice(0, -2), b.slice(0, -2)], (p) => context.invalid(p));
+  const rows = x.length === 1 ? [] : [a.at(-2)!];
+  const columns = y.length === 1 ? [] : [b.at(-1)!];
+  return { a, b, batch, shape: [...batch, ...rows, ...columns] };
+}
+
+/** Views of rank 4 with the batch dimensions merged to two, or undefined where their strides do not allow it. */
+function mergeBatch(views: readonly View[], batch: readonly Dim[]): View[] | undefined {
+  const { shape, strides } = collapse({ shape: batch, strides: views.map((v) => v.strides.slice(0, batch.length)) });
+  if (shape.length > 2) return undefined;
+  const pad = (dims: readonly Dim[], fill: Dim): Dim[] => [...Array.from({ length: 2 - dims.length }, () => fill), ...dims];
+  return views.map((v, i) => ({
+    ...v,
+    shape: [...pad(shape, 1), ...v.shape.slice(-2)],
+    strides: [...pad(strides[i]!, 0), ...v.strides.slice(-2)],
+  }));
+}
+
+/** Batch dimensions join the rows where B is the same for all of them: one product instead of many. */
+function foldBatchIntoRows(a: View, b: View, output: View): { a: View; b: View; output: View } | undefined {
+  const batch = output.shape.slice(0, -2);
+  if (batch.length === 0 || !b.strides.slice(0, batch.length).every((s) => s === 0)) return undefined;
+  const rows = output.shape.slice(0, -1);
+  const { shape, strides } = collapse({ shape: rows, strides: [a.strides.slice(0, -1), output.strides.slice(0, -1)] });
+  if (shape.length > 1) return undefined;
+  const matrix = (v: View, row: Dim | undefined): View => ({
+    ...v,
+    shape: [shape[0] ?? 1, v.shape.at(-1)!],
+    strides: [row ?? 0, v.strides.at(-1)!],
+  });
+  return {
+    a: matrix(a, strides[0]![0]),
+    b: { ...b, shape: b.shape.slice(-2), strides: b.strides.slice(-2) },
+    output: matrix(output, strides[1]![0]),
+  };
+}
+
+function lowerMatMul(lowering: Lowering): void {
+  const { context } = lowering;
+  requireFloat(context);
+  const { a: aShape, b: bShape, batch } = matrices(context);
+  const expand = (view: View, shape: readonly Dim[]): View =>
+    broadcastView(reshapeView(view, shape) ?? reshapeView(lowering.dense(view), shape)!, [...batch, ...shape.slice(-2)]);
+  const a = expand(lowering.view(0), aShape);
+  const b = expand(lowering.view(1), bShape);
+  const target = lowering.output(0);
+  const full = [...batch, aShape.at(-2)!, bShape.at(-1)!];
+  const output = reshapeView(target, full);
+  if (!output) throw context.unsupported(`the result ${shapeText(target.shape)} cannot be written in place`);
+  const call = { name: 'MatMul', alpha: 1, beta: 0 };
+  const folded = foldBatchIntoRows(a, b, output) ?? { a, b, output };
+  const rest = folded.output.shape.slice(0, -2);
+  const merged =
+    mergeBatch([folded.a, folded.b, folded.output], rest) ??
+    mergeBatch([lowering.dense(folded.a), lowering.dense(folded.b), folded.output], rest);
+  if (!merged) throw context.unsupported(`batch dimensions ${shapeText(rest)} of this layout`);
+  lowering.emit(matMulStep({ ...call, a: merged[0]!, b: merged[1]!, output: merged[2]! }));
+}
+
+/** Row-major product of [m, k] and [k, n] at the given offsets, in float64. */
+function multiply(a: Float64Array, aAt: number, b: Float64Array, bAt: number, out: Float64Array, at: number, m: number, k: number, n: number): void {
+  for (let i = 0; i < m; i++) {
+    for (let p = 0; p < k; p++) {
+      const x = a[aAt + i * k + p]!;
+      for (let j = 0; j < n; j++) out[at + i * n + j]! += x * b[bAt + p * n + j]!;
+    }
+  }
+}
+
+function matMulReference(context: NodeContext, x: ReferenceTensor, y: ReferenceTensor): ReferenceTensor {
+  const { a, b, batch, shape } = matrices(context) as { a: number[]; b: number[]; batch: number[]; shape: number[] };
+  const [m, k, n] = [a.at(-2)!, a.at(-1)!, b.at(-1)!];
+  const aOffsets = broadcastOffsets(a.slice(0, -2), batch);
+  const bOffsets = broadcastOffsets(b.slice(0, -2), batch);
+  const data = new Float64Array(sizeOf(shape));
+  aOffsets.forEach((ao, i) => multiply(x.data, ao * m * k, y.data, bOffsets[i]! * k * n, data, i * m * n, m, k, n));
+  return { dtype: x.dtype, dims: shape, data };
+}
+
+/** MatMul(A, B): numpy's matmul, batched and broadcast. */
+const MATMUL: Operator = {
+  type: 'MatMul',
+  opsets: [7, 23],
+  infer: (context) => [{ dtype: context.input(0).dtype, shape: matrices(context).shape }],
+  reference: (context) => [matMulReference(context.shapes, context.input(0), context.input(1))],
+  rows: shownByShapes,
+  lower: lowerMatMul,
+};
+
+function gemmShape(context: NodeContext): { a: ValueType; b: ValueType; m: Dim; n: Dim; k: Dim; transA: boolean; transB: boolean } {
+  const [a, b] = [context.input(0), context.input(1)];
+  if (a.shape.length !== 2 || b.shape.length !== 2) {
+    throw context.invalid(`expected two matrices, found ${shapeText(a.shape)} and ${shapeText(b.shape)}`);
+  }
+  const transA = context.attributes.number('transA', 0) !== 0;
+  const transB = context.attributes.number('transB', 0) !== 0;
+  const [m, k] = transA ? [a.shape[1]!, a.shape[0]!] : [a.shape[0]!, a.shape[1]!];
+  const [kb, n] = transB ? [b.shape[1]!, b.shape[0]!] : [b.shape[0]!, b.shape[1]!];
+  if (!equal(k, kb)) throw context.invalid(`shapes ${shapeText(a.shape)} and ${shapeText(b.shape)} do not multiply`);
+  return { a, b, m, n, k, transA, transB };
+}
+
+/** Gemm(A, B, C): alpha A' B' + beta C, C broadcast. Transposes are strides. */
+const GEMM: Operator = {
+  type: 'Gemm',
+  opsets: [7, 23],
+  infer(context) {
+    const { a, m, n } = gemmShape(context);
+    const c = context.optional(2);
+    if (c) broadcastShapes([c.shape, [m, n]], (p) => context.invalid(p));
+    return [{ dtype: a.dtype, shape: [m, n] }];
+  },
+  reference(context) {
+    const { m, n, k, transA, transB } = gemmShape(context.shapes) as { m: number; n: number; k: number; transA: boolean; transB: boolean };
+    const [a, b, c] = [context.input(0).data, context.input(1).data, context.inputs[2]];
+    const alpha = context.attributes.number('alpha', 1);
+    const beta = context.attributes.number('beta', 1);
+    const offsets = c && broadcastOffsets(c.dims, [m, n]);
+    const data = new Float64Array(m * n);
+    for (let i = 0; i < m; i++) {
+      for (let j = 0; j < n; j++) {
+        let sum = 0;
+        for (let p = 0; p < k; p++) sum += a[transA ? p * m + i : i * k + p]! * b[transB ? j * k + p : p * n + j]!;
+        const at = i * n + j;
+        data[at] = alpha * sum + (c && offsets ? beta * c.data[offsets[at]!]! : 0);
+      }
+    }
+    return [{ dtype: context.input(0).dtype, dims: [m, n], data }];
+  },
+  rows: shownByShapes,
+  lower(lowering) {
+    const { context } = lowering;
+    requireFloat(context);
+    const { m, n, transA, transB } = gemmShape(context);
+    const matrix = (view: View, transposed: boolean): View => (transposed ? transposeView(view, [1, 0]) : view);
+    const lift = (view: View): View => ({ ...view, shape: [1, 1, ...view.shape], strides: [0, 0, ...view.strides] });
+    const c = lowering.optional(2);
+    lowering.emit(
+      matMulStep({
+        name: 'Gemm',
+        a: lift(matrix(lowering.view(0), transA)),
+        b: lift(matrix(lowering.view(1), transB)),
+        output: lift(lowering.output(0)),
+        ...(c ? { bias: lift(broadcastView(c, [m, n])) } : {}),
+        alpha: context.attributes.number('alpha', 1),
+        beta: context.attributes.number('beta', 1),
+      }),
+    );
+  },
+};
+
+export const MATMUL_OPERATORS: readonly Operator[] = [MATMUL, GEMM];

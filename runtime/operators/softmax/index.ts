@@ -1,0 +1,101 @@
+import { softmax } from '../../../shaders/softmax.js';
+import { flatWorkgroupSize } from '../../../shaders/program.js';
+import { collapse, deviceType, reshapeView, type View } from '../../compile/view.js';
+import { mul, product, type Dim } from '../../graph/dim.js';
+import { sizeOf } from '../../graph/tensor.js';
+import { flatWorkgroups, trafficBytes } from '../elementwise/kernel.js';
+import type { Lowering } from '../../compile/lowering.js';
+import type { NodeContext, Operator, ReferenceTensor } from '../operator.js';
+import { mixesAlong } from '../rows.js';
+
+/** Before opset 13 the axis splits the dimensions in two and the softmax runs over all that follow. */
+function flattens(context: NodeContext): boolean {
+  return context.node.opset < 13;
+}
+
+function axisOf(context: NodeContext): number {
+  return context.axis(context.attributes.number('axis', flattens(context) ? 1 : -1), context.input(0).shape.length);
+}
+
+function lines(lowering: Lowering, view: View, output: View, axis: number, log: boolean): void {
+  const without = <T>(list: readonly T[]): T[] => list.filter((_, i) => i !== axis);
+  const space = collapse({ shape: without(view.shape), strides: [without(view.strides), without(output.strides)] });
+  const count = product(without(view.shape));
+  lowering.emit({
+    kernel: log ? 'LogSoftmax' : 'Softmax',
+    operands: [
+      { view, access: 'read' },
+      { view: output, access: 'write' },
+    ],
+    cost: { operations: mul(product(view.shape), 20), bytes: trafficBytes([view, output]) },
+    bound: 'memory',
+    detail: `length=${view.shape[axis]}`,
+    webgpu(caps) {
+      const workgroupSize = flatWorkgroupSize(caps.maxWorkgroupInvocations);
+      const atLeastOne = (dims: readonly Dim[], fill: Dim): readonly Dim[] => (dims.length ? dims : [fill]);
+      return {
+        program: softmax({ log, rank: Math.max(1, space.shape.length), workgroupSize }),
+        dispatch: {
+          parameters: {
+            lines: count,
+            length: view.shape[axis]!,
+            in_start: { start: view },
+            in_step: view.strides[axis]!,
+            out_start: { start: output },
+            out_step: output.strides[axis]!,
+            shape: atLeastOne(space.shape, 1),
+            in_strides: atLeastOne(space.strides[0]!, 0),
+            out_strides: atLeastOne(space.strides[1]!, 0),
+          },
+          workgroups: flatWorkgroups(count, workgroupSize, caps.maxWorkgroupsPerDimension),
+        },
+      };
+    },
+  });
+}
+
+function lower(lowering: Lowering, log: boolean): void {
+  const { context } = lowering;
+  const axis = axisOf(context);
+  const view = lowering.view(0);
+  if (deviceType(view.dtype) !== 'f32') throw context.unsupported(`no kernel for ${view.dtype}`);
+  if (!flattens(context) || axis === view.shape.length - 1) {
+    lines(lowering, view, lowering.output(0), axis, log);
+    return;
+  }
+  const matrix = [product(view.shape.slice(0, axis)), product(view.shape.slice(axis))];
+  const result = lowering.scratch('lines', view.dtype, matrix);
+  lines(lowering, reshapeView(view, matrix) ?? reshapeView(lowering.dense(view), matrix)!, result, 1, log);
+  lowering.alias(0, reshapeView(result, view.shape)!);
+}
+
+function reference(context: NodeContext, x: ReferenceTensor, log: boolean): ReferenceTensor {
+  const axis = axisOf(context);
+  const length = flattens(context) ? sizeOf(x.dims.slice(axis)) : x.dims[axis]!;
+  const inner = flattens(context) ? 1 : sizeOf(x.dims.slice(axis + 1));
+  const data = new Float64Array(x.data.length);
+  for (let start = 0; start < data.length; start += length * inner) {
+    for (let i = 0; i < inner; i++) {
+      const at = (j: number): number => start + j * inner + i;
+      let largest = -Infinity;
+      for (let j = 0; j < length; j++) largest = Math.max(largest, x.data[at(j)]!);
+      let sum = 0;
+      for (let j = 0; j < length; j++) sum += Math.exp(x.data[at(j)]! - largest);
+      for (let j = 0; j < length; j++) {
+        const shifted = x.data[at(j)]! - largest;
+        data[at(j)] = log ? shifted - Math.log(sum) : Math.exp(shifted) / sum;
+      }
+    }
+  }
+  return { ...x, data };
+}
+
+/** Softmax and LogSoftmax along an axis. */
+export const SOFTMAX_OPERATORS: readonly Operator[] = [false, true].map((log) => ({
+  type: log ? 'LogSoftmax' : 'Softmax',
+  opsets: [7, 23],
+  infer: (context) => [context.input(0)],
+  reference: (context) => [reference(context.shapes, context.input(0), log)],
+  rows: (row) => mixesAlong(row, 0, axisOf(row.context)),
+  lower: (lowering) => lower(lowering, log),
+}));

@@ -1,0 +1,89 @@
+import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
+import { ERROR_BUFFER } from './errors.js';
+import {
+  declareParameters,
+  declareStorage,
+  stridedOffsets,
+  type ElementType,
+  type ParameterField,
+  type WebGpuProgram,
+} from './program.js';
+
+export interface GatherOptions {
+  readonly data: ElementType;
+  readonly indices: 'i32' | 'i64';
+  /** Dimensions of the output after merging. */
+  readonly rank: number;
+  readonly workgroupSize: number;
+}
+
+/**
+ * Gather and embedding lookup: out[..., i.., ...] = data[..., indices[i..], ...].
+ *
+ * Indices are checked here, where they are read: a negative one counts from the end as ONNX has it; one outside the
+ * axis (or with a high word that is not its sign) writes an error record and zeros. A table may be spread over several
+ * buffers: each dispatch then owns rows [first, first + held) and leaves the others alone; the part with first = 0
+ * reports the errors.
+ */
+export function gather(options: GatherOptions): WebGpuProgram {
+  const { data, indices, rank, workgroupSize } = options;
+  const list = Math.max(rank, 2);
+  const fields: ParameterField[] = [
+    { name: 'count', type: 'u32', length: 1 },
+    { name: 'axis_size', type: 'u32', length: 1 },
+    { name: 'axis_stride', type: 'u32', length: 1 },
+    { name: 'first', type: 'u32', length: 1 },
+    { name: 'held', type: 'u32', length: 1 },
+    // Elements of output that a row of the batch has: tells the error's row.
+    { name: 'row_elements', type: 'u32', length: 1 },
+    { name: 'code', type: 'u32', length: 1 },
+    { name: 'data_start', type: 'u32', length: 1 },
+    { name: 'ids_start', type: 'u32', length: 1 },
+    { name: 'out_start', type: 'u32', length: 1 },
+    { name: 'shape', type: 'u32', length: list },
+    { name: 'data_strides', type: 'u32', length: list },
+    { name: 'ids_strides', type: 'u32', length: list },
+    { name: 'out_strides', type: 'u32', length: list },
+  ];
+  const offsets = stridedOffsets('i', rank, 'shape', [
+    { variable: 'data_at', strides: 'data_strides', start: 'data_start' },
+    { variable: 'ids_at', strides: 'ids_strides', start: 'ids_start' },
+    { variable: 'out_at', strides: 'out_strides', start: 'out_start' },
+  ]);
+  const zero = data === 'i64' ? 'vec2<u32>()' : `${data}()`;
+  const source = wgsl`
+${declareParameters(fields)}
+${declareStorage(1, 'data', data, 'read')}
+${declareStorage(2, 'ids', indices, 'read')}
+${declareStorage(3, 'out', data, 'read_write')}
+${ERROR_BUFFER(4)}
+@compute @workgroup_size(${workgroupSize})
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+  let z = id.z;
+  let count = blocks[z].count;
+  let axis_size = blocks[z].axis_size;
+  let first = blocks[z].first;
+  for (var i = id.x; i < count; i += groups.x * ${workgroupSize}u) {
+${offsets}
+#if ${indices === 'i64'}
+    let raw = ids[ids_at];
+    let low = bitcast<i32>(raw.x);
+    let in_range = raw.y == select(0u, 0xffffffffu, low < 0);
+#else
+    let low = ids[ids_at];
+    let raw = vec2<u32>(bitcast<u32>(low), select(0u, 0xffffffffu, low < 0));
+    let in_range = true;
+#endif
+    let index = select(u32(low), axis_size - u32(-low), low < 0);
+    if (!in_range || index >= axis_size) {
+      if (first == 0u) {
+        report(i / blocks[z].row_elements, blocks[z].code, i % blocks[z].row_elements, raw);
+        out[out_at] = ${zero};
+      }
+    } else if (index - first < blocks[z].held) {
+      out[out_at] = data[data_at + (index - first) * blocks[z].axis_stride];
+    }
+  }
+}`;
+  return { key: `Gather_${data}_${indices}_r${rank}_w${workgroupSize}`, source, fields, reportsErrors: true };
+}

@@ -1,0 +1,60 @@
+import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
+import { declareParameters, declareStorage, stridedOffsets, type ParameterField, type WebGpuProgram } from './program.js';
+
+export interface ReduceOptions {
+  readonly name: string;
+  /** Value before the first element. */
+  readonly initial: string;
+  /** Expression over the running value `acc` and the element `x`. */
+  readonly step: string;
+  /** Expression over `acc` and the number of elements `count`. */
+  readonly finish: string;
+  /** Dimensions kept, and dimensions reduced over, after merging. */
+  readonly outerRank: number;
+  readonly innerRank: number;
+  readonly workgroupSize: number;
+}
+
+/** A reduction over any axes; one invocation an output element. Reads each input element once, coalescing as strides allow. */
+export function reduce(options: ReduceOptions): WebGpuProgram {
+  const { name, initial, step, finish, outerRank, innerRank, workgroupSize } = options;
+  const outer = Math.max(outerRank, 2);
+  const inner = Math.max(innerRank, 2);
+  const fields: ParameterField[] = [
+    { name: 'outer_count', type: 'u32', length: 1 },
+    { name: 'inner_count', type: 'u32', length: 1 },
+    { name: 'in_start', type: 'u32', length: 1 },
+    { name: 'out_start', type: 'u32', length: 1 },
+    { name: 'zero', type: 'u32', length: 1 },
+    { name: 'shape', type: 'u32', length: outer },
+    { name: 'in_strides', type: 'u32', length: outer },
+    { name: 'out_strides', type: 'u32', length: outer },
+    { name: 'inner_shape', type: 'u32', length: inner },
+    { name: 'inner_strides', type: 'u32', length: inner },
+  ];
+  const source = wgsl`
+${declareParameters(fields)}
+${declareStorage(1, 'data', 'f32', 'read')}
+${declareStorage(2, 'out', 'f32', 'read_write')}
+@compute @workgroup_size(${workgroupSize})
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+  let z = id.z;
+  let outer_count = blocks[z].outer_count;
+  let inner_count = blocks[z].inner_count;
+  for (var i = id.x; i < outer_count; i += groups.x * ${workgroupSize}u) {
+${stridedOffsets('i', outerRank, 'shape', [
+  { variable: 'in_at', strides: 'in_strides', start: 'in_start' },
+  { variable: 'out_at', strides: 'out_strides', start: 'out_start' },
+])}
+    var acc: f32 = ${initial};
+    for (var j = 0u; j < inner_count; j++) {
+${stridedOffsets('j', innerRank, 'inner_shape', [{ variable: 'inner_at', strides: 'inner_strides', start: 'zero' }])}
+      let x = data[in_at + inner_at];
+      acc = ${step};
+    }
+    let count = f32(inner_count);
+    out[out_at] = ${finish};
+  }
+}`;
+  return { key: `${name}_f32_o${outerRank}_i${innerRank}_w${workgroupSize}`, source, fields, reportsErrors: false };
+}

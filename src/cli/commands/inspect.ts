@@ -1,0 +1,66 @@
+import { Command } from 'commander';
+import type { ModelSummary, TensorSpec } from '../../api.js';
+import type { CliContext } from '../context.js';
+import { EXIT, type ExitCode } from '../exit.js';
+import { describeDevice, withModel } from '../model.js';
+import { adapterOption, rowsOption, type LoadingOptions } from '../options.js';
+import { formatBytes, formatFields, formatTable } from '../table.js';
+
+export interface InspectOptions extends LoadingOptions {
+  readonly json?: boolean;
+}
+
+export function inspectCommand(finish: (run: () => Promise<ExitCode>) => Promise<void>, context: CliContext): Command {
+  return new Command('inspect')
+    .description("show a model's interface, operators, plan, placement and memory")
+    .argument('<model>', 'path of an .onnx file, zoo:NAME or zoo:NAME:SCALE')
+    .option('--json', 'print JSON')
+    .addOption(rowsOption())
+    .addOption(adapterOption())
+    .action((model: string, options: InspectOptions) => finish(() => inspect(context, model, options)));
+}
+
+export async function inspect(context: CliContext, text: string, options: InspectOptions): Promise<ExitCode> {
+  return withModel(context, text, options, async (model, { device }) => {
+    const summary = await model.summary();
+    context.out.write(
+      options.json
+        ? `${JSON.stringify({ ...summary, device }, null, 2)}\n`
+        : `${formatSummary(summary)}\ndevice  ${describeDevice(device)}\n`,
+    );
+    return EXIT.ok;
+  });
+}
+
+export function formatSummary(summary: ModelSummary): string {
+  const { memory, rowsPerWave } = summary;
+  const operators = Object.entries(summary.operators).sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1));
+  const sections = [
+    formatFields([
+      ['model', summary.name],
+      ['parameters', summary.parameters.toLocaleString('en-US')],
+      ['weights', formatBytes(memory.weightBytes)],
+      ['arena', formatBytes(memory.arenaBytes)],
+      ['staging', formatBytes(memory.stagingBytes)],
+      ['folded nodes', String(summary.foldedNodes)],
+      ['rows per wave', rowsPerWave === undefined ? 'rows cannot be split' : rowsPerWave.toLocaleString('en-US')],
+    ]),
+    formatSpecs('input', summary.inputs),
+    formatSpecs('output', summary.outputs),
+    formatTable(
+      [{ title: 'operator' }, { title: 'nodes', align: 'right' }],
+      operators.map(([name, count]) => [name, String(count)]),
+    ),
+    `plan\n${summary.plan.map((step) => `  ${step}\n`).join('')}`,
+  ];
+  if (summary.notices.length > 0)
+    sections.push(`notices\n${summary.notices.map((notice) => `  ${notice}\n`).join('')}`);
+  return sections.join('\n');
+}
+
+function formatSpecs(title: string, specs: readonly TensorSpec[]): string {
+  return formatTable(
+    [{ title }, { title: 'type' }, { title: 'shape' }],
+    specs.map(({ name, dtype, shape }) => [name, dtype, `[${shape.join(', ')}]`]),
+  );
+}

@@ -1,0 +1,34 @@
+import type { DeviceInfo, Engine } from '../api.js';
+import type { SignalOptions } from '../server/shutdown.js';
+
+/** A stream that people read, or a program. */
+export interface Terminal {
+  write(text: string): unknown;
+  /** True where a person watches: only then is progress shown. */
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+}
+
+export type AdapterChoice = 'auto' | 'hardware' | 'software';
+
+/** What discovery found and what it tried, in order. */
+export interface DeviceReport {
+  readonly found?: DeviceInfo;
+  readonly tried: readonly {
+    readonly origin: string;
+    readonly ok: boolean;
+    readonly detail: string;
+    readonly fix?: string;
+  }[];
+}
+
+/** Everything a command takes from outside, so that tests can run commands in their own process. */
+export interface CliContext {
+  readonly out: Terminal;
+  readonly err: Terminal;
+  /** Whether errors are shown with their stacks. */
+  readonly debug: boolean;
+  openEngine(options: { adapter: AdapterChoice }): Promise<Engine>;
+  describeDevices(): Promise<DeviceReport>;
+  readonly signals?: SignalOptions;
+}

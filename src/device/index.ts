@@ -1,0 +1,13 @@
+import type { DeviceInfo } from '../api.js';
+import { discover, type AdapterChoice, type Attempt } from './discover.js';
+
+export { openDevice, requireAdapter, type AdapterChoice, type Attempt, type FoundAdapter } from './discover.js';
+
+/** What adapters there are and what stands in the way of better ones: `braid doctor`. */
+export async function describeDevices(
+  choice: AdapterChoice = 'auto',
+): Promise<{ found?: DeviceInfo; tried: readonly Attempt[] }> {
+  const { found, tried } = await discover(choice);
+  found?.release();
+  return found ? { found: found.info, tried } : { tried };
+}

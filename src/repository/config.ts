@@ -1,0 +1,51 @@
+import { BraidError } from '../../runtime/errors.js';
+
+/** What `braid.json` beside a model may set. */
+export interface ModelConfig {
+  /** See LoadOptions.rows of the engine. Default: what the server was started with. */
+  readonly rows?: 'auto' | 'lift';
+  /** `latest` loads the highest version folder, `all` loads every one. */
+  readonly versions: 'latest' | 'all';
+}
+
+export const DEFAULT_MODEL_CONFIG: ModelConfig = { versions: 'latest' };
+
+/** Every key with the values it takes; the checker and its messages read this one table. */
+const KEYS: { readonly [Key in keyof Required<ModelConfig>]: readonly Required<ModelConfig>[Key][] } = {
+  rows: ['auto', 'lift'],
+  versions: ['latest', 'all'],
+};
+
+/**
+ * Reads the text of a braid.json.
+ * @param path names the file in messages.
+ * @throws BraidError FILE_UNREADABLE that names the file, the key, what was found and what was expected.
+ */
+export function parseModelConfig(text: string, path: string): ModelConfig {
+  const fail = (message: string) => new BraidError('FILE_UNREADABLE', `${path}: ${message}`);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new BraidError('FILE_UNREADABLE', `${path} is not JSON: ${(error as Error).message}`, { cause: error });
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw fail(`expected a JSON object such as {"rows": "lift"}, found ${JSON.stringify(value)}`);
+  }
+  const config: Record<string, string> = { ...DEFAULT_MODEL_CONFIG };
+  for (const [key, found] of Object.entries(value)) {
+    if (!Object.hasOwn(KEYS, key)) {
+      throw fail(`unknown key '${key}', expected one of ${quoted(Object.keys(KEYS))}`);
+    }
+    const allowed: readonly string[] = KEYS[key as keyof ModelConfig];
+    if (typeof found !== 'string' || !allowed.includes(found)) {
+      throw fail(`'${key}' is ${JSON.stringify(found)}, expected one of ${quoted(allowed)}`);
+    }
+    config[key] = found;
+  }
+  return config as unknown as ModelConfig;
+}
+
+function quoted(names: readonly string[]): string {
+  return names.map((name) => `'${name}'`).join(', ');
+}
