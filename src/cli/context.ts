@@ -1,4 +1,5 @@
-import type { DeviceInfo, Engine } from '../api.js';
+import type { Engine } from '../api.js';
+import type { AdapterChoice, describeDevices } from '../device/index.js';
 import type { SignalOptions } from '../server/shutdown.js';
 
 /** A stream that people read, or a program. */
@@ -9,18 +10,8 @@ export interface Terminal {
   readonly columns?: number;
 }
 
-export type AdapterChoice = 'auto' | 'hardware' | 'software';
-
 /** What discovery found and what it tried, in order. */
-export interface DeviceReport {
-  readonly found?: DeviceInfo;
-  readonly tried: readonly {
-    readonly origin: string;
-    readonly ok: boolean;
-    readonly detail: string;
-    readonly fix?: string;
-  }[];
-}
+export type DeviceReport = Awaited<ReturnType<typeof describeDevices>>;
 
 /** Everything a command takes from outside, so that tests can run commands in their own process. */
 export interface CliContext {

@@ -1,5 +1,5 @@
 import { InvalidArgumentError, Option } from 'commander';
-import type { AdapterChoice } from './context.js';
+import type { AdapterChoice } from '../device/index.js';
 
 export interface EngineOptions {
   readonly adapter: AdapterChoice;

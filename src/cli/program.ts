@@ -29,6 +29,8 @@ export async function runCli(args: readonly string[], context: CliContext): Prom
     if (!(error instanceof CommanderError)) return reportError(context, error);
     // Help and version are no errors; they are printed by now.
     if (error.exitCode === 0) return EXIT.ok;
+    // No command at all: commander has printed the help to stderr.
+    if (error.code === 'commander.help') return EXIT.error;
     return reportError(context, new BraidError('REQUEST_INVALID', error.message.replace(/^error: /, '')));
   }
 }

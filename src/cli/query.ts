@@ -30,8 +30,12 @@ export async function postQuery(url: string, body: string): Promise<QueryAnswer>
   throw new BraidError(Object.hasOwn(ERROR_CATALOGUE, code) ? (code as ErrorCode) : 'INTERNAL', `${url}: ${error}`);
 }
 
+/** A word that a POSIX shell leaves as it is. */
+function quote(text: string): string {
+  return `'${text.replaceAll("'", String.raw`'\''`)}'`;
+}
+
 /** A command line that a POSIX shell runs as it stands. */
 export function curlLine(url: string, body: string): string {
-  const quote = (text: string) => `'${text.replaceAll("'", String.raw`'\''`)}'`;
   return `curl -s ${quote(url)} -H 'content-type: application/json' -d ${quote(body)}`;
 }

@@ -43,7 +43,10 @@ export async function demo(context: CliContext, options: DemoOptions): Promise<E
       try {
         const url = await listen(server, DEFAULT_HOST, options.port);
         context.out.write(`computes on ${describeDevice(engine.device)}\nlistening on ${url}\n\n`);
-        await predictAll(context, repository, url);
+        const predicted = predictAll(context, repository, url).then(() => true);
+        // Cut short by Ctrl-C it fails on the closed server, which nobody wants to read.
+        predicted.catch(() => false);
+        if (!(await Promise.race([predicted, signals.stopped]))) return EXIT.ok;
         context.out.write(`\ntry it:\n${shortestCurl(url)}\n`);
         if (!options.once) {
           context.out.write('\nserving until Ctrl-C\n');

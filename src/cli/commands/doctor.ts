@@ -14,6 +14,9 @@ export function doctorCommand(finish: (run: () => Promise<ExitCode>) => Promise<
     .action((options: DoctorOptions) => finish(() => doctor(context, options)));
 }
 
+/** Limits of drawing: nothing that Braid does depends on them. */
+const GRAPHICS_LIMIT = /Texture|Sampler|Vertex|Color|InterStage|Fragment/;
+
 export async function doctor(context: CliContext, options: DoctorOptions): Promise<ExitCode> {
   const report = await context.describeDevices();
   context.out.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : formatReport(report));
@@ -23,6 +26,9 @@ export async function doctor(context: CliContext, options: DoctorOptions): Promi
 export function formatReport({ found, tried }: DeviceReport): string {
   const sections: string[] = [];
   if (found) {
+    const limits = Object.entries(found.limits)
+      .filter(([name]) => !GRAPHICS_LIMIT.test(name))
+      .map(([name, value]) => [name, value.toLocaleString('en-US')] as const);
     sections.push(
       formatFields([
         ['adapter', `${found.adapter}${found.software ? ' (software)' : ''}`],
@@ -32,7 +38,7 @@ export function formatReport({ found, tried }: DeviceReport): string {
         ['driver', found.driver],
         ['features', found.features.join(', ') || 'none'],
       ]),
-      `limits\n${indent(formatFields(Object.entries(found.limits).map(([name, value]) => [name, value.toLocaleString('en-US')])))}`,
+      `limits\n${indent(formatFields(limits))}`,
     );
   } else sections.push('no adapter found\n');
   const lines = tried.flatMap(({ origin, ok, detail, fix }) => [

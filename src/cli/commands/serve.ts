@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { BraidError } from '../../../runtime/errors.js';
 import type { ModelSource } from '../../api.js';
-import { ModelRepository, type ModelStatus } from '../../repository/repository.js';
+import { ModelRepository, type AddOptions, type ModelStatus } from '../../repository/repository.js';
 import { addScanned, LAYOUTS, scanRepository, type Scan } from '../../repository/scan.js';
 import { listen } from '../../server/listen.js';
 import {
@@ -17,6 +17,7 @@ import { EXIT, type ExitCode } from '../exit.js';
 import { describeDevice, withEngine } from '../model.js';
 import { adapterOption, parsePort, parseSeconds, parseSize, rowsOption, type LoadingOptions } from '../options.js';
 import { ProgressLine } from '../progress.js';
+import { formatBytes } from '../table.js';
 
 export interface ServeOptions extends LoadingOptions {
   readonly zoo?: boolean;
@@ -43,7 +44,11 @@ export function serveCommand(finish: (run: () => Promise<ExitCode>) => Promise<v
     .addOption(adapterOption())
     .addOption(rowsOption())
     .option('--allow-failed', 'call the server ready even where models failed to load')
-    .option('--max-body <size>', 'largest request body', parseSize, DEFAULT_MAX_BODY_BYTES)
+    .addOption(
+      new Option('--max-body <size>', 'largest request body')
+        .argParser(parseSize)
+        .default(DEFAULT_MAX_BODY_BYTES, formatBytes(DEFAULT_MAX_BODY_BYTES)),
+    )
     .option(
       '--request-timeout <s>',
       'how long a request may take to arrive',
@@ -126,13 +131,11 @@ async function loadAll(
 ): Promise<void> {
   if (scan.ignored.length > 0) context.out.write(`passed over (no model): ${scan.ignored.join(', ')}\n`);
   const line = new ProgressLine(context.err);
-  const outcomes = addScanned(repository, scan, {
-    rows: options.rows,
-    onProgress: (progress) => line.update('loading', progress),
-  });
+  const loading: AddOptions = { rows: options.rows, onProgress: (progress) => line.update('loading', progress) };
+  const outcomes = addScanned(repository, scan, loading);
   for (const model of options.zoo ? zooNames : []) {
     const source: ModelSource = { kind: 'zoo', model, scale: DEFAULT_SCALE };
-    outcomes.push(repository.add(model, '1', source, { rows: options.rows }));
+    outcomes.push(repository.add(model, '1', source, loading));
   }
   const statuses: ModelStatus[] = [];
   for (const outcome of outcomes) {

@@ -116,7 +116,13 @@ test('addScanned registers every version at once and settles with the outcomes',
     'c/1 loading',
     'c/2 failed',
   ]);
-  expect((await Promise.all(outcomes)).map(({ state }) => state)).toEqual(['ready', 'ready', 'failed', 'ready', 'failed']);
+  expect((await Promise.all(outcomes)).map(({ state }) => state)).toEqual([
+    'ready',
+    'ready',
+    'failed',
+    'ready',
+    'failed',
+  ]);
   expect(engine.loads.map(({ options }) => options.rows)).toEqual(['lift', 'auto', 'lift', 'lift']);
 });
 

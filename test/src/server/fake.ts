@@ -34,8 +34,8 @@ const OUTPUTS: readonly TensorSpec[] = [
  */
 export class FakeModel implements Model {
   readonly name: string;
-  readonly inputs = TWO_INPUTS;
-  readonly outputs = OUTPUTS;
+  readonly inputs: readonly TensorSpec[] = TWO_INPUTS;
+  readonly outputs: readonly TensorSpec[] = OUTPUTS;
   readonly notices: readonly string[] = [];
   disposed = false;
   /** Inputs of the last run, to see which arrays arrived. */
@@ -112,6 +112,7 @@ export class FakeModel implements Model {
       outputs: this.outputs,
       operators: { Gather: 2, ReduceSum: 1 },
       plan: ['0 gather_sum ids -> emb (device)', '1 add dense, emb -> score (device)'],
+      dispatches: 2,
       foldedNodes: 3,
       parameters: 12_345,
       memory: { weightBytes: 49_380, arenaBytes: 1 << 20, stagingBytes: 4096 },

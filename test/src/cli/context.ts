@@ -1,0 +1,57 @@
+import { EventEmitter } from 'node:events';
+import type { CliContext, DeviceReport } from '../../../src/cli/context.js';
+import { runCli } from '../../../src/cli/program.js';
+import { FAKE_DEVICE, FakeEngine } from '../server/fake.js';
+
+/** What a command printed and ended with. */
+export interface Ran {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** A context of fakes that gathers what commands print. */
+export class FakeContext implements CliContext {
+  readonly engine = new FakeEngine();
+  readonly opened: string[] = [];
+  readonly source = new EventEmitter();
+  readonly signals = { source: this.source, exit: () => {} };
+  report: DeviceReport = { found: FAKE_DEVICE, tried: [{ origin: 'hardware', ok: false, detail: 'no Vulkan driver' }] };
+  readonly debug: boolean;
+  readonly isTTY: boolean;
+  printed = '';
+  errors = '';
+
+  readonly out = {
+    write: (text: string) => {
+      this.printed += text;
+    },
+  };
+  readonly err: CliContext['err'];
+
+  constructor(options: { debug?: boolean; isTTY?: boolean } = {}) {
+    this.debug = options.debug ?? false;
+    this.isTTY = options.isTTY ?? false;
+    this.err = {
+      isTTY: this.isTTY,
+      columns: 40,
+      write: (text: string) => {
+        this.errors += text;
+      },
+    };
+  }
+
+  async openEngine(options: { adapter: string }): Promise<FakeEngine> {
+    this.opened.push(options.adapter);
+    return this.engine;
+  }
+
+  async describeDevices(): Promise<DeviceReport> {
+    return this.report;
+  }
+
+  async run(...args: string[]): Promise<Ran> {
+    const code = await runCli(args, this);
+    return { code, out: this.printed, err: this.errors };
+  }
+}
