@@ -1,6 +1,14 @@
 import type { Model, ModelSummary, RunOptions, TensorInput, TensorSpec } from './api.js';
 import type { Backend, Executable } from './backends/backend.js';
-import { bindSymbols, compile, concreteShape, printPlan, type CompileOptions, type Plan, type PlanValue } from './compile/plan.js';
+import {
+  bindSymbols,
+  compile,
+  concreteShape,
+  printPlan,
+  type CompileOptions,
+  type Plan,
+  type PlanValue,
+} from './compile/plan.js';
 import { BraidError } from './errors.js';
 import { arrayName, holds, type TensorData } from './graph/dtype.js';
 import type { Graph } from './graph/graph.js';
@@ -84,9 +92,16 @@ class GraphModel implements Model {
     if (this.#disposed) throw new BraidError('CLOSED', `model '${this.name}' is closed`);
     const wanted = this.#wantedOutputs(options.outputs);
     const tensors = this.#checkInputs(inputs);
-    const bindings = bindSymbols(this.#plan.inputs, tensors.map((t) => t.dims));
+    const bindings = bindSymbols(
+      this.#plan.inputs,
+      tensors.map((t) => t.dims),
+    );
     const shapes = this.#plan.outputs.map((o) => concreteShape(o.shape, bindings));
-    const running = this.#scheduler.run({ plan: this.#plan, executable: this.#executable }, bindings, tensors.map((t) => t.data));
+    const running = this.#scheduler.run(
+      { plan: this.#plan, executable: this.#executable },
+      bindings,
+      tensors.map((t) => t.data),
+    );
     this.#running.add(running);
     try {
       const outputs = await running;
@@ -105,7 +120,8 @@ class GraphModel implements Model {
     const known = this.#plan.outputs.map((o) => o.name);
     return (names ?? known).map((name) => {
       const index = known.indexOf(name);
-      if (index < 0) throw new BraidError('OUTPUT_UNKNOWN', `model '${this.name}' has no output '${name}'; it has ${list(known)}`);
+      if (index < 0)
+        throw new BraidError('OUTPUT_UNKNOWN', `model '${this.name}' has no output '${name}'; it has ${list(known)}`);
       return index;
     });
   }
@@ -113,20 +129,29 @@ class GraphModel implements Model {
   #checkInputs(given: Readonly<Record<string, TensorInput>>): { dims: readonly number[]; data: TensorData }[] {
     const names = this.#plan.inputs.map((i) => i.name);
     const unknown = Object.keys(given).find((name) => !names.includes(name));
-    if (unknown !== undefined) throw new BraidError('INPUT_UNKNOWN', `model '${this.name}' has no input '${unknown}'; it has ${list(names)}`);
+    if (unknown !== undefined)
+      throw new BraidError('INPUT_UNKNOWN', `model '${this.name}' has no input '${unknown}'; it has ${list(names)}`);
     return this.#plan.inputs.map(({ name, dtype }) => {
       if (!Object.hasOwn(given, name)) {
         throw new BraidError('INPUT_MISSING', `input '${name}' is missing; model '${this.name}' needs ${list(names)}`);
       }
       const value = given[name]!;
-      if ('dtype' in value && value.dtype !== dtype) throw new BraidError('INPUT_TYPE', `input '${name}': found ${value.dtype}, expected ${dtype}`);
+      if ('dtype' in value && value.dtype !== dtype)
+        throw new BraidError('INPUT_TYPE', `input '${name}': found ${value.dtype}, expected ${dtype}`);
       if (!holds(dtype, value.data)) {
-        const found = (value.data as { constructor?: { name: string } } | undefined)?.constructor?.name ?? String(value.data);
-        throw new BraidError('INPUT_TYPE', `input '${name}': found ${found}, expected ${arrayName(dtype)} for ${dtype}`);
+        const found =
+          (value.data as { constructor?: { name: string } } | undefined)?.constructor?.name ?? String(value.data);
+        throw new BraidError(
+          'INPUT_TYPE',
+          `input '${name}': found ${found}, expected ${arrayName(dtype)} for ${dtype}`,
+        );
       }
       const expected = sizeOf(value.dims);
       if (value.data.length !== expected) {
-        throw new BraidError('INPUT_SIZE', `input '${name}': found ${value.data.length} elements, expected ${expected} for shape [${value.dims.join(', ')}]`);
+        throw new BraidError(
+          'INPUT_SIZE',
+          `input '${name}': found ${value.data.length} elements, expected ${expected} for shape [${value.dims.join(', ')}]`,
+        );
       }
       return value;
     });

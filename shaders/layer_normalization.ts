@@ -1,5 +1,11 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
-import { declareParameters, declareStorage, stridedOffsets, type ParameterField, type WebGpuProgram } from './program.js';
+import {
+  declareParameters,
+  declareStorage,
+  stridedOffsets,
+  type ParameterField,
+  type WebGpuProgram,
+} from './program.js';
 
 export interface LayerNormalizationOptions {
   readonly hasBias: boolean;
@@ -59,5 +65,10 @@ ${stridedOffsets('i', rank, 'shape', [
     }
   }
 }`;
-  return { key: `LayerNormalization_f32_r${rank}${hasBias ? '_bias' : ''}_w${workgroupSize}`, source, fields, reportsErrors: false };
+  return {
+    key: `LayerNormalization_f32_r${rank}${hasBias ? '_bias' : ''}_w${workgroupSize}`,
+    source,
+    fields,
+    reportsErrors: false,
+  };
 }

@@ -1,59 +1,127 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
 import { declareParameters, declareStorage, type ParameterField, type WebGpuProgram } from './program.js';
 
-/** A workgroup computes a tileM x tileN block of C, an invocation threadM x threadN of it, tileK steps of K at a time. */
-export interface MatMulTile {
-  readonly tileM: number;
-  readonly tileN: number;
-  readonly tileK: number;
-  readonly threadM: number;
-  readonly threadN: number;
-}
+/**
+ * How a product is cut. An invocation computes threadM x 4 elements of C in vec4 registers.
+ *
+ * `tiled`: a workgroup computes a tileM x tileN block and stages tileK steps of both operands through workgroup memory.
+ * `direct`: every invocation reads its operands itself. Software adapters pay dearly for barriers and for long programs,
+ * and have real caches; this is what suits them.
+ */
+export type MatMulTile =
+  | {
+      readonly kind: 'tiled';
+      readonly tileM: number;
+      readonly tileN: number;
+      readonly tileK: number;
+      readonly threadM: 1 | 4;
+    }
+  | { readonly kind: 'direct'; readonly threadM: number; readonly threadN: 1 | 4 };
+
+/** Invocations of a workgroup of the direct kernel. */
+export const DIRECT_WORKGROUP = 64;
 
 export interface MatMulOptions {
   readonly tile: MatMulTile;
   readonly hasBias: boolean;
-  /** Expression over `x` applied to every element of the result; `x` for none. `p.NAME` reads a scalar. */
-  readonly activation: { readonly name: string; readonly expression: string; readonly helpers: string; readonly scalars: readonly string[] };
+}
+
+function range(n: number): number[] {
+  return Array.from({ length: n }, (_, i) => i);
+}
+
+function fieldsOf(): ParameterField[] {
+  const scalar = (name: string, type: 'u32' | 'f32' = 'u32'): ParameterField => ({ name, type, length: 1 });
+  const place = (o: string): ParameterField[] =>
+    ['start', 'row', 'column', 'outer', 'inner'].map((part) => scalar(`${o}_${part}`));
+  return [
+    ...['m', 'n', 'k', 'batches', 'batch_inner'].map((n) => scalar(n)),
+    ...['a', 'b', 'out', 'bias'].flatMap(place),
+    scalar('alpha', 'f32'),
+    scalar('beta', 'f32'),
+  ];
+}
+
+function declarations(hasBias: boolean): string {
+  return [
+    declareParameters(fieldsOf()),
+    declareStorage(1, 'a', 'f32', 'read'),
+    declareStorage(2, 'b', 'f32', 'read'),
+    ...(hasBias ? [declareStorage(3, 'bias', 'f32', 'read')] : []),
+    declareStorage(hasBias ? 4 : 3, 'out', 'f32', 'read_write'),
+  ].join('\n');
 }
 
 /**
- * C = activation(alpha * A B + beta * bias), batched, every operand strided (a transposed weight is a stride).
- *
- * Both tiles are staged through workgroup memory; the loops over tiles are uniform, so one dispatch covers any number
- * of rows. Operations 2 m n k; memory traffic m k * (n / tileN) + k n * (m / tileM) + m n words.
+ * Statements that finish and store the registers s0, s1, .. of rows `row` + r and columns `column` + c. Everything that
+ * the elements share is read once: software adapters inline without mercy.
  */
-export function matMul(options: MatMulOptions): WebGpuProgram {
-  const { tile, hasBias, activation } = options;
-  const { tileM, tileN, tileK, threadM, threadN } = tile;
-  const threadsN = tileN / threadN;
-  const threads = (tileM / threadM) * threadsN;
-  const scalar = (name: string, type: 'u32' | 'f32' = 'u32'): ParameterField => ({ name, type, length: 1 });
-  const fields: ParameterField[] = [
-    ...['m', 'n', 'k', 'batches', 'batch_inner'].map((n) => scalar(n)),
-    ...['a', 'b', 'out'].flatMap((o) => [`${o}_start`, `${o}_row`, `${o}_column`, `${o}_outer`, `${o}_inner`].map((n) => scalar(n))),
-    ...['bias_start', 'bias_row', 'bias_column', 'bias_outer', 'bias_inner'].map((n) => scalar(n)),
-    scalar('alpha', 'f32'),
-    scalar('beta', 'f32'),
-    ...activation.scalars.map((n) => scalar(n, 'f32')),
+function storeAll(rows: number, columns: number, hasBias: boolean): string {
+  const lines = [
+    'let alpha = blocks[z].alpha;',
+    'let out_at = blocks[z].out_start + outer * blocks[z].out_outer + inner * blocks[z].out_inner + row * blocks[z].out_row;',
+    'let out_row = blocks[z].out_row;',
+    ...range(columns).map((c) => `let out_column${c} = (column + ${c}u) * blocks[z].out_column;`),
   ];
-  const bias = hasBias ? 3 : undefined;
-  const source = wgsl`
-${declareParameters(fields)}
-${declareStorage(1, 'a', 'f32', 'read')}
-${declareStorage(2, 'b', 'f32', 'read')}
-#if ${hasBias}
-${declareStorage(bias ?? 0, 'bias', 'f32', 'read')}
-#endif
-${declareStorage(hasBias ? 4 : 3, 'out', 'f32', 'read_write')}
-${activation.helpers}
-const TILE_M = ${tileM}u;
-const TILE_N = ${tileN}u;
-const TILE_K = ${tileK}u;
+  if (hasBias) {
+    lines.push(
+      'let beta = blocks[z].beta;',
+      'let bias_at = blocks[z].bias_start + outer * blocks[z].bias_outer + inner * blocks[z].bias_inner + row * blocks[z].bias_row;',
+      'let bias_row = blocks[z].bias_row;',
+      ...range(columns).map((c) => `let bias_column${c} = (column + ${c}u) * blocks[z].bias_column;`),
+    );
+  }
+  for (const r of range(rows)) {
+    const elements = range(columns).map((c) => {
+      const sum = columns === 1 ? `s${r}` : `s${r}.${'xyzw'[c]}`;
+      const bias = hasBias ? ` + beta * bias[bias_at + ${r}u * bias_row + bias_column${c}]` : '';
+      const store = `out[out_at + ${r}u * out_row + out_column${c}] = alpha * ${sum}${bias};`;
+      return columns === 1 ? store : `if (column + ${c}u < n) { ${store} }`;
+    });
+    lines.push(`if (row + ${r}u < m) {`, ...elements.map((e) => `  ${e}`), '}');
+  }
+  return lines.map((l) => `    ${l}`).join('\n');
+}
+
+/**
+ * C = alpha A B + beta bias, batched, every operand strided (a transposed weight is a stride). The loops over tiles are
+ * uniform, so that one dispatch covers any number of rows.
+ *
+ * Operations 2 m n k. Tiled memory traffic: m k (n / tileN) + k n (m / tileM) + m n words.
+ */
+export function matMul({ tile, hasBias }: MatMulOptions): WebGpuProgram {
+  const source = tile.kind === 'tiled' ? tiled(tile, hasBias) : direct(tile, hasBias);
+  const shape =
+    tile.kind === 'tiled'
+      ? `${tile.tileM}x${tile.tileN}x${tile.tileK}_t${tile.threadM}x4`
+      : `direct_t${tile.threadM}x${tile.threadN}`;
+  return { key: `MatMul_${shape}${hasBias ? '_bias' : ''}`, source, fields: fieldsOf(), reportsErrors: false };
+}
+
+function tiled(tile: Extract<MatMulTile, { kind: 'tiled' }>, hasBias: boolean): string {
+  const { tileM, tileN, tileK, threadM } = tile;
+  const threadsN = tileN / 4;
+  const threads = (tileM / threadM) * threadsN;
+  const rowType = threadM === 4 ? 'vec4<f32>' : 'f32';
+  const multiply = range(threadM).map((r) => {
+    const x = threadM === 4 ? `x.${'xyzw'[r]}` : 'x';
+    return `s${r} += ${x} * y;`;
+  });
+  return wgsl`
+${declarations(hasBias)}
 const THREADS = ${threads}u;
-// A is kept transposed (k major) so that the products below read neighbouring words.
-var<workgroup> a_tile: array<f32, ${tileM * tileK}>;
-var<workgroup> b_tile: array<f32, ${tileN * tileK}>;
+// Both tiles are k-major, so that the registers' worth of rows and columns of one k lie together.
+var<workgroup> a_tile: array<${rowType}, ${(tileM * tileK) / threadM}>;
+var<workgroup> b_tile: array<vec4<f32>, ${(tileN * tileK) / 4}>;
+
+fn load_a(z: u32, base: u32, row: u32, k: u32) -> f32 {
+  if (row >= blocks[z].m || k >= blocks[z].k) { return 0.0; }
+  return a[base + row * blocks[z].a_row + k * blocks[z].a_column];
+}
+fn load_b(z: u32, base: u32, k: u32, column: u32) -> f32 {
+  if (column >= blocks[z].n || k >= blocks[z].k) { return 0.0; }
+  return b[base + k * blocks[z].b_row + column * blocks[z].b_column];
+}
 
 @compute @workgroup_size(${threads})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -61,78 +129,104 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let m = blocks[z].m;
   let n = blocks[z].n;
   let k = blocks[z].k;
-  let tiles_n = (n + TILE_N - 1u) / TILE_N;
-  let tiles_m = (m + TILE_M - 1u) / TILE_M;
+  let tiles_n = (n + ${tileN - 1}u) / ${tileN}u;
+  let tiles_m = (m + ${tileM - 1}u) / ${tileM}u;
   let tiles = tiles_m * tiles_n * blocks[z].batches;
-  let first_row = (thread / ${threadsN}u) * ${threadM}u;
-  let first_column = (thread % ${threadsN}u) * ${threadN}u;
+  let my_rows = thread / ${threadsN}u;
+  let my_columns = thread % ${threadsN}u;
   for (var tile = group.x; tile < tiles; tile += groups.x) {
     let batch = tile / (tiles_m * tiles_n);
     let in_batch = tile % (tiles_m * tiles_n);
-    let row0 = (in_batch / tiles_n) * TILE_M;
-    let column0 = (in_batch % tiles_n) * TILE_N;
+    let row0 = (in_batch / tiles_n) * ${tileM}u;
+    let column0 = (in_batch % tiles_n) * ${tileN}u;
     let outer = batch / blocks[z].batch_inner;
     let inner = batch % blocks[z].batch_inner;
     let a_base = blocks[z].a_start + outer * blocks[z].a_outer + inner * blocks[z].a_inner;
     let b_base = blocks[z].b_start + outer * blocks[z].b_outer + inner * blocks[z].b_inner;
-    var sums: array<array<f32, ${threadN}>, ${threadM}>;
-    for (var k0 = 0u; k0 < k; k0 += TILE_K) {
-      for (var i = thread; i < TILE_M * TILE_K; i += THREADS) {
-        let row = row0 + i / TILE_K;
-        let kk = k0 + i % TILE_K;
-        var value = 0.0;
-        if (row < m && kk < k) { value = a[a_base + row * blocks[z].a_row + kk * blocks[z].a_column]; }
-        a_tile[(i % TILE_K) * TILE_M + i / TILE_K] = value;
+${range(threadM)
+  .map((r) => `    var s${r} = vec4<f32>();`)
+  .join('\n')}
+    for (var k0 = 0u; k0 < k; k0 += ${tileK}u) {
+      // Neighbouring invocations read neighbouring k of A.
+      for (var i = thread; i < ${(tileM * tileK) / threadM}u; i += THREADS) {
+        let kk = i % ${tileK}u;
+        let r = i / ${tileK}u;
+#if ${threadM === 4}
+        let row = row0 + r * 4u;
+        a_tile[kk * ${tileM / threadM}u + r] = vec4<f32>(load_a(z, a_base, row, k0 + kk), load_a(z, a_base, row + 1u, k0 + kk),
+          load_a(z, a_base, row + 2u, k0 + kk), load_a(z, a_base, row + 3u, k0 + kk));
+#else
+        a_tile[kk * ${tileM}u + r] = load_a(z, a_base, row0 + r, k0 + kk);
+#endif
       }
-      // Neighbouring invocations follow B's smaller stride, so that a transposed weight is read as well as a plain one.
-      if (blocks[z].b_row == 1u) {
-        for (var i = thread; i < TILE_N * TILE_K; i += THREADS) {
-          let kk = k0 + i % TILE_K;
-          let column = column0 + i / TILE_K;
-          var value = 0.0;
-          if (kk < k && column < n) { value = b[b_base + kk + column * blocks[z].b_column]; }
-          b_tile[(i % TILE_K) * TILE_N + i / TILE_K] = value;
-        }
-      } else {
-        for (var i = thread; i < TILE_N * TILE_K; i += THREADS) {
-          let kk = k0 + i / TILE_N;
-          let column = column0 + i % TILE_N;
-          var value = 0.0;
-          if (kk < k && column < n) { value = b[b_base + kk * blocks[z].b_row + column * blocks[z].b_column]; }
-          b_tile[i] = value;
-        }
+      // .. and follow B's smaller stride, so that a transposed weight is read as well as a plain one.
+      for (var i = thread; i < ${(tileN * tileK) / 4}u; i += THREADS) {
+        let along_k = blocks[z].b_row == 1u;
+        let kk = select(i / ${tileN / 4}u, i % ${tileK}u, along_k);
+        let c = select(i % ${tileN / 4}u, i / ${tileK}u, along_k);
+        let column = column0 + c * 4u;
+        b_tile[kk * ${tileN / 4}u + c] = vec4<f32>(load_b(z, b_base, k0 + kk, column), load_b(z, b_base, k0 + kk, column + 1u),
+          load_b(z, b_base, k0 + kk, column + 2u), load_b(z, b_base, k0 + kk, column + 3u));
       }
       workgroupBarrier();
-      for (var kk = 0u; kk < TILE_K; kk++) {
-        var a_values: array<f32, ${threadM}>;
-        var b_values: array<f32, ${threadN}>;
-        for (var r = 0u; r < ${threadM}u; r++) { a_values[r] = a_tile[kk * TILE_M + first_row + r]; }
-        for (var c = 0u; c < ${threadN}u; c++) { b_values[c] = b_tile[kk * TILE_N + first_column + c]; }
-        for (var r = 0u; r < ${threadM}u; r++) {
-          for (var c = 0u; c < ${threadN}u; c++) { sums[r][c] = fma(a_values[r], b_values[c], sums[r][c]); }
-        }
+      for (var kk = 0u; kk < ${tileK}u; kk++) {
+        let x = a_tile[kk * ${tileM / threadM}u + my_rows];
+        let y = b_tile[kk * ${tileN / 4}u + my_columns];
+        ${multiply.join(' ')}
       }
       workgroupBarrier();
     }
-    let out_base = blocks[z].out_start + outer * blocks[z].out_outer + inner * blocks[z].out_inner;
-#if ${hasBias}
-    let bias_base = blocks[z].bias_start + outer * blocks[z].bias_outer + inner * blocks[z].bias_inner;
-#endif
-    for (var r = 0u; r < ${threadM}u; r++) {
-      let row = row0 + first_row + r;
-      for (var c = 0u; c < ${threadN}u; c++) {
-        let column = column0 + first_column + c;
-        if (row < m && column < n) {
-          var x = sums[r][c] * blocks[z].alpha;
-#if ${hasBias}
-          x += blocks[z].beta * bias[bias_base + row * blocks[z].bias_row + column * blocks[z].bias_column];
-#endif
-          out[out_base + row * blocks[z].out_row + column * blocks[z].out_column] = ${activation.expression.replaceAll(/\bp\./g, 'blocks[z].')};
-        }
-      }
-    }
+    let row = row0 + my_rows * ${threadM}u;
+    let column = column0 + my_columns * 4u;
+${storeAll(threadM, 4, hasBias)}
   }
 }`;
-  const shape = `${tileM}x${tileN}x${tileK}_t${threadM}x${threadN}`;
-  return { key: `MatMul_${shape}${hasBias ? '_bias' : ''}_${activation.name}`, source, fields, reportsErrors: false };
+}
+
+function direct({ threadM, threadN }: Extract<MatMulTile, { kind: 'direct' }>, hasBias: boolean): string {
+  const type = threadN === 4 ? 'vec4<f32>' : 'f32';
+  const columns = range(threadN).map((c) => `b[b_at + b_column${c}]`);
+  return wgsl`
+${declarations(hasBias)}
+@compute @workgroup_size(${DIRECT_WORKGROUP})
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+  let z = id.z;
+  let m = blocks[z].m;
+  let n = blocks[z].n;
+  let k = blocks[z].k;
+  let tiles_m = (m + ${threadM - 1}u) / ${threadM}u;
+  let tiles_n = (n + ${threadN - 1}u) / ${threadN}u;
+  let tiles = tiles_m * tiles_n * blocks[z].batches;
+  for (var tile = id.x; tile < tiles; tile += groups.x * ${DIRECT_WORKGROUP}u) {
+    // Neighbouring invocations share columns: B stays in the cache while rows stream.
+    let batch = tile / (tiles_m * tiles_n);
+    let in_batch = tile % (tiles_m * tiles_n);
+    let row = (in_batch % tiles_m) * ${threadM}u;
+    let column = (in_batch / tiles_m) * ${threadN}u;
+    let outer = batch / blocks[z].batch_inner;
+    let inner = batch % blocks[z].batch_inner;
+    let a_base = blocks[z].a_start + outer * blocks[z].a_outer + inner * blocks[z].a_inner;
+    var b_at = blocks[z].b_start + outer * blocks[z].b_outer + inner * blocks[z].b_inner;
+    let a_step = blocks[z].a_column;
+    let b_step = blocks[z].b_row;
+    // Rows and columns past the edge repeat the last one; store() leaves them out.
+${range(threadM)
+  .map((r) => `    var a_at${r} = a_base + min(row + ${r}u, m - 1u) * blocks[z].a_row;`)
+  .join('\n')}
+${range(threadN)
+  .map((c) => `    let b_column${c} = min(column + ${c}u, n - 1u) * blocks[z].b_column;`)
+  .join('\n')}
+${range(threadM)
+  .map((r) => `    var s${r} = ${type}();`)
+  .join('\n')}
+    for (var kk = 0u; kk < k; kk++) {
+      let y = ${threadN === 4 ? `vec4<f32>(${columns.join(', ')})` : columns[0]};
+      b_at += b_step;
+${range(threadM)
+  .map((r) => `      s${r} += a[a_at${r}] * y; a_at${r} += a_step;`)
+  .join('\n')}
+    }
+${storeAll(threadM, threadN, hasBias)}
+  }
+}`;
 }

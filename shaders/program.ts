@@ -67,7 +67,12 @@ export function declareParameters(fields: readonly ParameterField[]): string {
   return `struct Params {\n${lines.join('\n')}\n}\n@group(0) @binding(0) var<uniform> blocks: array<Params, ${blocks}>;`;
 }
 
-export function declareStorage(binding: number, name: string, type: ElementType, access: 'read' | 'read_write'): string {
+export function declareStorage(
+  binding: number,
+  name: string,
+  type: ElementType,
+  access: 'read' | 'read_write',
+): string {
   return `@group(0) @binding(${binding}) var<storage, ${access}> ${name}: array<${elementWgsl(type)}>;`;
 }
 

@@ -1,5 +1,11 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
-import { declareParameters, declareStorage, stridedOffsets, type ParameterField, type WebGpuProgram } from './program.js';
+import {
+  declareParameters,
+  declareStorage,
+  stridedOffsets,
+  type ParameterField,
+  type WebGpuProgram,
+} from './program.js';
 
 export interface ReduceOptions {
   readonly name: string;

@@ -1,5 +1,11 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
-import { declareParameters, declareStorage, stridedOffsets, type ParameterField, type WebGpuProgram } from './program.js';
+import {
+  declareParameters,
+  declareStorage,
+  stridedOffsets,
+  type ParameterField,
+  type WebGpuProgram,
+} from './program.js';
 
 export interface SoftmaxOptions {
   readonly log: boolean;
@@ -51,5 +57,10 @@ ${stridedOffsets('i', rank, 'shape', [
 #endif
   }
 }`;
-  return { key: `${log ? 'LogSoftmax' : 'Softmax'}_f32_r${rank}_w${workgroupSize}`, source, fields, reportsErrors: false };
+  return {
+    key: `${log ? 'LogSoftmax' : 'Softmax'}_f32_r${rank}_w${workgroupSize}`,
+    source,
+    fields,
+    reportsErrors: false,
+  };
 }

@@ -54,6 +54,9 @@ export interface Backend {
   readonly maxBindingBytes: number;
   readonly wavesInFlight: number;
   /** Uploads weights and makes pipelines; `onProgress` counts units of that work. */
-  prepare(plan: Plan, onProgress?: (stage: 'upload' | 'pipelines', done: number, total: number) => void): Promise<Executable>;
+  prepare(
+    plan: Plan,
+    onProgress?: (stage: 'upload' | 'pipelines', done: number, total: number) => void,
+  ): Promise<Executable>;
   close(): void;
 }

@@ -41,8 +41,10 @@ function isAnonymous(dim: DeclaredDim): boolean {
 const ANONYMOUS_ROWS = 'rows';
 
 function inputType(info: Graph['inputs'][number]): ValueType {
-  if (!info.shape) throw new BraidError('MODEL_UNSUPPORTED', `input '${info.name}' has no declared shape; its rank has to be known`);
-  if (!isDataType(info.dtype)) throw new BraidError('MODEL_UNSUPPORTED', `input '${info.name}' has type ${String(info.dtype)}`);
+  if (!info.shape)
+    throw new BraidError('MODEL_UNSUPPORTED', `input '${info.name}' has no declared shape; its rank has to be known`);
+  if (!isDataType(info.dtype))
+    throw new BraidError('MODEL_UNSUPPORTED', `input '${info.name}' has type ${String(info.dtype)}`);
   const shape = info.shape.map((dim, i): Dim => {
     if (typeof dim === 'number') return dim;
     if (i === 0 && isAnonymous(dim)) return symbol(ANONYMOUS_ROWS);
@@ -69,7 +71,10 @@ function checkOperators(graph: Graph): void {
   const missing = missingOperators(graph);
   if (missing.length === 0) return;
   const noun = missing.length === 1 ? 'a node' : `${missing.length} nodes`;
-  throw new BraidError('MODEL_UNSUPPORTED', `model '${graph.name}' has ${noun} that Braid cannot run:\n  ${missing.join('\n  ')}`);
+  throw new BraidError(
+    'MODEL_UNSUPPORTED',
+    `model '${graph.name}' has ${noun} that Braid cannot run:\n  ${missing.join('\n  ')}`,
+  );
 }
 
 /** Whether running `node` at load would make a large constant out of small ones. */
@@ -79,7 +84,12 @@ function expands(outputs: readonly ValueType[], inputs: readonly Tensor[], opera
   return made > LARGEST_FOLDED_EXPANSION && made > 2 * inputs.reduce((n, t) => n + t.data.length, 0);
 }
 
-function foldConstants(operator: Operator, node: Node, inputs: readonly (Tensor | undefined)[], outputs: readonly ValueType[]): Known[] {
+function foldConstants(
+  operator: Operator,
+  node: Node,
+  inputs: readonly (Tensor | undefined)[],
+  outputs: readonly ValueType[],
+): Known[] {
   const context = new ReferenceContext(
     node,
     inputs.map((t) => t && { dtype: t.dtype, dims: t.dims, data: toFloat64(t) }),
@@ -120,7 +130,8 @@ export function analyze(graph: Graph): AnalyzedGraph {
   const producers = new Map<string, Node>();
   const visit = (node: Node): void => {
     const absent = node.inputs.find((name) => name !== '' && !types.has(name));
-    if (absent !== undefined) throw new BraidError('MODEL_INVALID', `${nodeLabel(node)}: input '${absent}' is not defined`);
+    if (absent !== undefined)
+      throw new BraidError('MODEL_INVALID', `${nodeLabel(node)}: input '${absent}' is not defined`);
     const operator = findOperator(node)!;
     const at = <T>(map: ReadonlyMap<string, T>): (T | undefined)[] => node.inputs.map((name) => map.get(name));
     const context = new NodeContext(node, at(types), at(known));
@@ -129,7 +140,12 @@ export function analyze(graph: Graph): AnalyzedGraph {
     const constants = values.map((k) => (k?.kind === 'tensor' ? k.tensor : undefined));
     const isConstant = node.inputs.every((name, i) => name === '' || constants[i]);
     const results =
-      isConstant && !expands(outputs, constants.filter((t) => t !== undefined), operator)
+      isConstant &&
+      !expands(
+        outputs,
+        constants.filter((t) => t !== undefined),
+        operator,
+      )
         ? foldConstants(operator, node, constants, outputs)
         : (operator.fold?.(context, outputs) ?? []);
     node.outputs.forEach((name, i) => {
@@ -146,11 +162,15 @@ export function analyze(graph: Graph): AnalyzedGraph {
   }
 
   const undefinedOutput = graph.outputs.find((o) => !types.has(o.name));
-  if (undefinedOutput) throw new BraidError('MODEL_INVALID', `output '${undefinedOutput.name}' is not produced by any node`);
+  if (undefinedOutput)
+    throw new BraidError('MODEL_INVALID', `output '${undefinedOutput.name}' is not produced by any node`);
   const nodes = needed(graph, done, known);
   for (const { node, operator } of nodes) {
     if (operator.lower) continue;
-    throw new BraidError('MODEL_UNSUPPORTED', `${nodeLabel(node)}: has to be known at load, but depends on the data of the inputs`);
+    throw new BraidError(
+      'MODEL_UNSUPPORTED',
+      `${nodeLabel(node)}: has to be known at load, but depends on the data of the inputs`,
+    );
   }
   return {
     graph,

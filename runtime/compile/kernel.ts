@@ -4,6 +4,8 @@ import type { View } from './view.js';
 
 /** Limits and abilities of a device that kernels are sized by. */
 export interface DeviceCaps {
+  /** The adapter computes on the CPU: barriers and long programs are dear, caches are large. */
+  readonly software: boolean;
   readonly maxWorkgroupInvocations: number;
   readonly maxWorkgroupBytes: number;
   readonly maxWorkgroupsPerDimension: number;
@@ -24,7 +26,6 @@ export type Bound = 'memory' | 'arithmetic' | 'latency';
  * a view begins in the buffer that holds its storage, in elements.
  */
 export type ParameterValue = Dim | readonly Dim[] | { readonly f32: number } | { readonly start: View };
-
 
 /** How a step drives its program: the parameter block, and the workgroups in x. */
 export interface Dispatch {

@@ -67,7 +67,8 @@ class Destinations {
 
   #place(name: string, view: View): void {
     const producer = this.#producers.get(name);
-    if (!producer || this.#analyzed.known.has(name) || this.#views.has(name) || producer.node.outputs.length !== 1) return;
+    if (!producer || this.#analyzed.known.has(name) || this.#views.has(name) || producer.node.outputs.length !== 1)
+      return;
     const { node, context } = producer;
     if (RENAMING.has(node.op)) {
       const source = reshapeView(view, context.input(0).shape);
@@ -91,7 +92,20 @@ class Destinations {
 
   /** Values whose memory `names` may be windows on: everything up the chain of operators that can be views. */
   #origins(names: readonly string[]): Set<string> {
-    const views = new Set([...RENAMING, 'Transpose', 'Slice', 'Split', 'Expand', 'Cast', 'Dropout', 'Gather', 'Concat', 'Max', 'Min', 'Sum']);
+    const views = new Set([
+      ...RENAMING,
+      'Transpose',
+      'Slice',
+      'Split',
+      'Expand',
+      'Cast',
+      'Dropout',
+      'Gather',
+      'Concat',
+      'Max',
+      'Min',
+      'Sum',
+    ]);
     const origins = new Set<string>();
     const queue = [...names];
     for (let name = queue.pop(); name !== undefined; name = queue.pop()) {
@@ -132,7 +146,8 @@ class Lowerer {
     for (const node of this.#analyzed.nodes) {
       node.operator.lower!(this.#loweringFor(node));
       const missing = node.node.outputs.find((name) => name !== '' && !this.#views.has(name));
-      if (missing !== undefined) throw new BraidError('INTERNAL', `${nodeLabel(node.node)} did not produce '${missing}'`);
+      if (missing !== undefined)
+        throw new BraidError('INTERNAL', `${nodeLabel(node.node)} did not produce '${missing}'`);
     }
     const outputs = graph.outputs.map(({ name }): OutputSource => {
       const value = known.get(name);
@@ -162,7 +177,8 @@ class Lowerer {
   #emit(step: Step): void {
     const written = new Set(step.operands.filter((o) => o.access === 'write').map((o) => o.view.storage));
     const clash = step.operands.find((o) => o.access === 'read' && written.has(o.view.storage));
-    if (clash) throw new BraidError('INTERNAL', `${step.kernel} '${step.node}' reads and writes '${clash.view.storage.name}'`);
+    if (clash)
+      throw new BraidError('INTERNAL', `${step.kernel} '${step.node}' reads and writes '${clash.view.storage.name}'`);
     this.#steps.push(step);
   }
 
@@ -177,7 +193,10 @@ class Lowerer {
     if (existing) return existing;
     const known = this.#analyzed.known.get(name);
     if (known?.kind !== 'tensor') {
-      throw new BraidError('MODEL_UNSUPPORTED', `'${name}' depends on dimensions alone and is used as data; Braid cannot place it on the device yet`);
+      throw new BraidError(
+        'MODEL_UNSUPPORTED',
+        `'${name}' depends on dimensions alone and is used as data; Braid cannot place it on the device yet`,
+      );
     }
     const view = this.#weight(name, known.tensor);
     this.#views.set(name, view);
@@ -202,18 +221,24 @@ class Lowerer {
     const [rows, ...rest] = table.dims as [number, ...number[]];
     const width = sizeOf(rest);
     const rowsPerPart = Math.floor(this.#options.maxBindingBytes / (bytes / rows));
-    if (rowsPerPart < 1) throw new BraidError('MODEL_UNSUPPORTED', `one row of table '${name}' is larger than a binding of the device`);
+    if (rowsPerPart < 1)
+      throw new BraidError('MODEL_UNSUPPORTED', `one row of table '${name}' is larger than a binding of the device`);
     return Array.from({ length: Math.ceil(rows / rowsPerPart) }, (_, i) => {
       const first = i * rowsPerPart;
       const count = Math.min(rowsPerPart, rows - first);
       const data = table.data.subarray(first * width, (first + count) * width);
-      return { view: this.#weight(`${name}[${first}..]`, { dtype: table.dtype, dims: [count, ...rest], data }), first, count };
+      return {
+        view: this.#weight(`${name}[${first}..]`, { dtype: table.dtype, dims: [count, ...rest], data }),
+        first,
+        count,
+      };
     });
   }
 
   #loweringFor({ node, context, outputs }: AnalyzedNode): Lowering {
     const emit = (step: Omit<Step, 'node'>): void => this.#emit({ ...step, node: node.name });
-    const scratch = (name: string, dtype: DataType, shape: readonly Dim[]): View => this.#temp(`${node.name}/${name}`, dtype, shape);
+    const scratch = (name: string, dtype: DataType, shape: readonly Dim[]): View =>
+      this.#temp(`${node.name}/${name}`, dtype, shape);
     const rows = this.#analyzed.rows;
     let copies = 0;
     return {

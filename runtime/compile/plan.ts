@@ -86,7 +86,10 @@ export function bindSymbols(inputs: readonly PlanValue[], dims: readonly (readon
     const found = dims[i]!;
     const declared = `[${input.shape.map(String).join(', ')}]`;
     const refuse = (detail = ''): BraidError =>
-      new BraidError('INPUT_SHAPE', `input '${input.name}': found shape [${found.join(', ')}], expected ${declared}${detail}`);
+      new BraidError(
+        'INPUT_SHAPE',
+        `input '${input.name}': found shape [${found.join(', ')}], expected ${declared}${detail}`,
+      );
     if (found.length !== input.shape.length) throw refuse();
     input.shape.forEach((dim, d) => {
       const size = found[d]!;

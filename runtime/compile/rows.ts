@@ -33,14 +33,16 @@ export function analyzeRows(analyzed: AnalyzedGraph): RowAnalysis {
   };
   for (const { name } of [...analyzed.graph.inputs]) {
     const { shape } = types.get(name)!;
-    if (rowFactor(shape, rows) === undefined) return { parallel: false, reason: `input '${name}' has shape ${shapeText(shape)}` };
+    if (rowFactor(shape, rows) === undefined)
+      return { parallel: false, reason: `input '${name}' has shape ${shapeText(shape)}` };
   }
   for (const { node, operator, context } of analyzed.nodes) {
     const label = nodeLabel(node);
     const out = node.outputs.filter((o) => o !== '');
     for (const name of out) {
       const { shape } = types.get(name)!;
-      if (rowFactor(shape, rows) === undefined) return { parallel: false, reason: `${label} makes shape ${shapeText(shape)}` };
+      if (rowFactor(shape, rows) === undefined)
+        return { parallel: false, reason: `${label} makes shape ${shapeText(shape)}` };
       const data = node.inputs.filter((i) => i !== '' && !analyzed.known.has(i));
       if (data.some(carries) && !carries(name)) return { parallel: false, reason: `${label} reduces over the rows` };
     }
@@ -57,10 +59,18 @@ const LIFTED_ROWS = 'rows';
 /** Operators whose target shape a lifted graph has to restate. */
 const RESTATED = new Set(['Reshape', 'Flatten']);
 
-function restated(node: Node, type: ValueType, batch: number, constants: Map<string, ReturnType<typeof tensorOf>>): Node {
+function restated(
+  node: Node,
+  type: ValueType,
+  batch: number,
+  constants: Map<string, ReturnType<typeof tensorOf>>,
+): Node {
   const shape = type.shape as readonly number[];
   if (shape.length === 0 || shape[0]! % batch !== 0) {
-    throw new BraidError('MODEL_UNSUPPORTED', `${nodeLabel(node)}: shape ${shapeText(shape)} does not start with the ${batch} rows to lift`);
+    throw new BraidError(
+      'MODEL_UNSUPPORTED',
+      `${nodeLabel(node)}: shape ${shapeText(shape)} does not start with the ${batch} rows to lift`,
+    );
   }
   const name = `${node.name}/lifted_shape`;
   constants.set(name, tensorOf('int64', [shape.length], [-1, ...shape.slice(1)]));
@@ -79,8 +89,13 @@ export function liftRows(graph: Graph): Graph {
   const batches = new Set(graph.inputs.map((i) => i.shape?.[0]));
   const [batch] = batches;
   if (batches.size !== 1 || typeof batch !== 'number' || batch < 1) {
-    const found = graph.inputs.map((i) => `'${i.name}' ${i.shape ? shapeText(i.shape.map(String) as never) : 'without a shape'}`);
-    throw new BraidError('MODEL_UNSUPPORTED', `rows can be lifted where all inputs share one fixed leading dimension; found ${found.join(', ')}`);
+    const found = graph.inputs.map(
+      (i) => `'${i.name}' ${i.shape ? shapeText(i.shape.map(String) as never) : 'without a shape'}`,
+    );
+    throw new BraidError(
+      'MODEL_UNSUPPORTED',
+      `rows can be lifted where all inputs share one fixed leading dimension; found ${found.join(', ')}`,
+    );
   }
   const fixed = analyze(graph);
   const constants = new Map(graph.constants);
@@ -88,7 +103,10 @@ export function liftRows(graph: Graph): Graph {
     if (!RESTATED.has(node.op) || fixed.known.has(node.outputs[0]!)) return node;
     return restated(node, fixed.types.get(node.outputs[0]!)!, batch, constants);
   });
-  const rows = (shape: readonly (number | string | null)[]): (number | string | null)[] => [LIFTED_ROWS, ...shape.slice(1)];
+  const rows = (shape: readonly (number | string | null)[]): (number | string | null)[] => [
+    LIFTED_ROWS,
+    ...shape.slice(1),
+  ];
   const lifted: Graph = {
     ...graph,
     constants,
@@ -105,7 +123,10 @@ export function liftRows(graph: Graph): Graph {
     const after = analyzed.types.get(name)!.shape;
     const grown = after.length === before.length && after.slice(1).every((d, i) => d === before[i + 1]);
     if (!grown) {
-      throw new BraidError('MODEL_UNSUPPORTED', `rows cannot be lifted: output '${name}' became ${shapeText(after)} from ${shapeText(before)}`);
+      throw new BraidError(
+        'MODEL_UNSUPPORTED',
+        `rows cannot be lifted: output '${name}' became ${shapeText(after)} from ${shapeText(before)}`,
+      );
     }
   }
   return lifted;

@@ -93,7 +93,8 @@ export function reshapeView(view: View, shape: readonly Dim[]): View | undefined
     while (!equal(from, into)) {
       const grownInto: boolean = divideExact(from, into) !== undefined && stop < shape.length;
       if (grownInto) into = mul(into, shape[stop++]!);
-      else if (end < source.length && (divideExact(into, from) !== undefined || stop >= shape.length)) from = mul(from, source[end++]!.dim);
+      else if (end < source.length && (divideExact(into, from) !== undefined || stop >= shape.length))
+        from = mul(from, source[end++]!.dim);
       else return undefined;
     }
     for (let i = at; i + 1 < end; i++) {
@@ -139,7 +140,11 @@ export function sliceView(view: View, axis: number, start: Dim, count: Dim, step
 /** One element of `axis`, which disappears. */
 export function pickView(view: View, axis: number, index: Dim): View {
   const picked = sliceView(view, axis, index, 1);
-  return { ...picked, shape: picked.shape.filter((_, i) => i !== axis), strides: picked.strides.filter((_, i) => i !== axis) };
+  return {
+    ...picked,
+    shape: picked.shape.filter((_, i) => i !== axis),
+    strides: picked.strides.filter((_, i) => i !== axis),
+  };
 }
 
 export function elementsOf(view: View): Dim {

@@ -175,7 +175,9 @@ export function compare(a: Dim, b: Dim): -1 | 0 | 1 | undefined {
   if (typeof difference === 'number') return Math.sign(difference) as -1 | 0 | 1;
   const symbolic = difference.terms.filter((t) => t.atoms.length > 0);
   const constant = difference.terms.find((t) => t.atoms.length === 0)?.coefficient ?? 0;
-  const plain = symbolic.every((t) => t.atoms.every((atom) => atom.symbols.length === 1 && atom.key === atom.symbols[0]));
+  const plain = symbolic.every((t) =>
+    t.atoms.every((atom) => atom.symbols.length === 1 && atom.key === atom.symbols[0]),
+  );
   if (!plain) return undefined;
   const least = symbolic.reduce((sum, t) => sum + t.coefficient, constant);
   if (symbolic.every((t) => t.coefficient > 0) && least > 0) return 1;

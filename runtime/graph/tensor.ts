@@ -22,7 +22,10 @@ export function tensor(dtype: DataType, dims: readonly number[], data: TensorDat
     throw new BraidError('INPUT_TYPE', `${dtype} is held by ${arrayName(dtype)}, found ${found}`);
   }
   if (data.length !== sizeOf(dims)) {
-    throw new BraidError('INPUT_SIZE', `shape [${dims.join(', ')}] needs ${sizeOf(dims)} elements, found ${data.length}`);
+    throw new BraidError(
+      'INPUT_SIZE',
+      `shape [${dims.join(', ')}] needs ${sizeOf(dims)} elements, found ${data.length}`,
+    );
   }
   return { dtype, dims: [...dims], data };
 }
@@ -31,7 +34,10 @@ export function tensor(dtype: DataType, dims: readonly number[], data: TensorDat
 export function tensorOf(dtype: DataType, dims: readonly number[], values: ArrayLike<number>): Tensor {
   const data = allocate(dtype, sizeOf(dims));
   if (values.length !== data.length) {
-    throw new BraidError('INPUT_SIZE', `shape [${dims.join(', ')}] needs ${data.length} elements, found ${values.length}`);
+    throw new BraidError(
+      'INPUT_SIZE',
+      `shape [${dims.join(', ')}] needs ${data.length} elements, found ${values.length}`,
+    );
   }
   for (let i = 0; i < data.length; i++) writeNumber(dtype, data, i, values[i]!);
   return { dtype, dims: [...dims], data };

@@ -32,7 +32,8 @@ export class Attributes {
 
   requiredNumber(name: string): number {
     const value = this.#get(name, (v) => typeof v === 'number', 'a number');
-    if (value === undefined) throw new BraidError('MODEL_INVALID', `${nodeLabel(this.#node)}: attribute '${name}' is missing`);
+    if (value === undefined)
+      throw new BraidError('MODEL_INVALID', `${nodeLabel(this.#node)}: attribute '${name}' is missing`);
     return value;
   }
 
@@ -41,7 +42,8 @@ export class Attributes {
   }
 
   numbers(name: string): readonly number[] | undefined {
-    const isNumbers = (v: Attribute): v is readonly number[] => Array.isArray(v) && v.every((x) => typeof x === 'number');
+    const isNumbers = (v: Attribute): v is readonly number[] =>
+      Array.isArray(v) && v.every((x) => typeof x === 'number');
     return this.#get(name, isNumbers, 'a list of numbers');
   }
 

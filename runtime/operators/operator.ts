@@ -73,7 +73,10 @@ export class NodeContext {
   /** The elements of an input that has to be known at load. */
   requiredElements(index: number, what: string): readonly Dim[] {
     const elements = this.elements(index);
-    if (!elements) throw this.unsupported(`${what} (input ${index}, '${this.node.inputs[index]}') is computed from data; it has to be known at load`);
+    if (!elements)
+      throw this.unsupported(
+        `${what} (input ${index}, '${this.node.inputs[index]}') is computed from data; it has to be known at load`,
+      );
     return elements;
   }
 

@@ -50,7 +50,10 @@ export class Scheduler {
     const most = executable.rowsPerWave(bindings);
     if (rows <= most) return answer(await this.#enqueue(target, bindings, rows, inputs));
     if (!plan.concatenable) {
-      throw new BraidError('OVERLOADED', `${rows} rows pass the ${most} that a wave of model '${plan.name}' carries, and its inputs cannot be cut`);
+      throw new BraidError(
+        'OVERLOADED',
+        `${rows} rows pass the ${most} that a wave of model '${plan.name}' carries, and its inputs cannot be cut`,
+      );
     }
     const chunks = Array.from({ length: Math.ceil(rows / most) }, (_, i) => {
       const first = i * most;
@@ -85,7 +88,8 @@ export class Scheduler {
     this.#armed = true;
     queueMicrotask(() => {
       this.#armed = false;
-      while (this.#inFlight < this.#backend.wavesInFlight && this.#queue.length > 0) void this.#launch(this.#takeWave());
+      while (this.#inFlight < this.#backend.wavesInFlight && this.#queue.length > 0)
+        void this.#launch(this.#takeWave());
     });
   }
 
@@ -97,7 +101,7 @@ export class Scheduler {
     const most = executable.rowsPerWave(first.bindings);
     const wave = [first];
     let { rows } = first;
-    for (let i = 0; i < this.#queue.length; ) {
+    for (let i = 0; i < this.#queue.length;) {
       const next = this.#queue[i]!;
       if (next.target === first.target && next.group === first.group && rows + next.rows <= most) {
         rows += next.rows;
@@ -115,7 +119,11 @@ export class Scheduler {
     const { plan, executable } = wave[0]!.target;
     try {
       const bindings = new Map(wave[0]!.bindings);
-      if (plan.rows !== undefined) bindings.set(plan.rows, wave.reduce((n, q) => n + q.rows, 0));
+      if (plan.rows !== undefined)
+        bindings.set(
+          plan.rows,
+          wave.reduce((n, q) => n + q.rows, 0),
+        );
       const results = await executable.submit({ bindings, queries: wave });
       wave.forEach((query, i) => query.settle(results[i]!));
     } catch (cause) {

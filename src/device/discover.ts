@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { BraidError } from '../../runtime/errors.js';
+import { BraidError, isSoftwareAdapter } from '../../runtime/index.js';
 import type { DeviceInfo } from '../api.js';
 import { preloadLibrary } from './loader.js';
 import { findChromiumSwiftShader, unpackNpmSwiftShader, type SoftwareDriver } from './swiftshader.js';
@@ -27,14 +27,6 @@ export interface Discovery {
   readonly tried: readonly Attempt[];
 }
 
-const SOFTWARE_NAMES = /swiftshader|llvmpipe|lavapipe|softpipe|warp|microsoft basic render/i;
-
-/** Adapters that compute on the CPU. */
-function isSoftware(adapter: GPUAdapter): boolean {
-  const { vendor, architecture, device, description } = adapter.info;
-  return SOFTWARE_NAMES.test([vendor, architecture, device, description].join(' '));
-}
-
 function limitsOf(adapter: GPUAdapter): Record<string, number> {
   const limits: Record<string, number> = {};
   for (const name in adapter.limits) {
@@ -52,7 +44,7 @@ function describe(adapter: GPUAdapter, origin: string): DeviceInfo {
     adapter: /swiftshader/i.test(architecture + device) ? 'SwiftShader' : (name ?? 'unknown adapter'),
     vendor,
     driver: description,
-    software: isSoftware(adapter),
+    software: isSoftwareAdapter(adapter.info),
     origin,
     features: [...adapter.features].sort(),
     limits: limitsOf(adapter),
@@ -89,7 +81,7 @@ function useDriver({ manifest }: SoftwareDriver): void {
 }
 
 function systemOrigin(adapter: GPUAdapter): string {
-  if (!isSoftware(adapter)) return 'hardware';
+  if (!isSoftwareAdapter(adapter.info)) return 'hardware';
   return /swiftshader/i.test(JSON.stringify(adapter.info)) ? 'swiftshader (system)' : 'lavapipe';
 }
 

@@ -29,7 +29,10 @@ export function evaluateGraph(graph: Graph, inputs: ReadonlyMap<string, Tensor>)
   const values = new Map<string, ReferenceTensor>();
   for (const [name, t] of [...graph.constants, ...inputs]) values.set(name, toReference(t));
   for (const node of graph.nodes) {
-    const results = evaluateNode(node, node.inputs.map((name) => (name === '' ? undefined : values.get(name))));
+    const results = evaluateNode(
+      node,
+      node.inputs.map((name) => (name === '' ? undefined : values.get(name))),
+    );
     node.outputs.forEach((name, i) => {
       if (name !== '' && results[i]) values.set(name, results[i]);
     });

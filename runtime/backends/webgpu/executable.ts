@@ -78,7 +78,8 @@ export class WebGpuExecutable implements Executable {
       size: this.#parameters.bytes,
       usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
     });
-    if (plan.otherSymbols.length === 0 && (plan.rows === undefined || plan.rowAnalysis.parallel)) this.#reserve(new Map());
+    if (plan.otherSymbols.length === 0 && (plan.rows === undefined || plan.rowAnalysis.parallel))
+      this.#reserve(new Map());
   }
 
   static async create(
@@ -86,7 +87,9 @@ export class WebGpuExecutable implements Executable {
     plan: Plan,
     onProgress: (stage: 'upload' | 'pipelines', done: number, total: number) => void,
   ): Promise<WebGpuExecutable> {
-    const weights = new WeightBuffers(context.device, plan.program.weights, (done, total) => onProgress('upload', done, total));
+    const weights = new WeightBuffers(context.device, plan.program.weights, (done, total) =>
+      onProgress('upload', done, total),
+    );
     try {
       const colors = colorStorages(plan.program.steps);
       const bufferKey = (storage: Storage): string =>
@@ -144,7 +147,8 @@ export class WebGpuExecutable implements Executable {
       this.#layouts.set(key, layout);
     }
     this.#context.memory.ensure({ arenas: layout.arenaBytes, inputs: layout.inputBytes, errorRows: layout.rows });
-    const readback = ERROR_HEADER_BYTES + ERROR_RECORD_BYTES * Math.max(1, layout.rows) + layout.outputBytes + REGION_ALIGNMENT;
+    const readback =
+      ERROR_HEADER_BYTES + ERROR_RECORD_BYTES * Math.max(1, layout.rows) + layout.outputBytes + REGION_ALIGNMENT;
     for (const slot of this.#context.slots) slot.reserve(STAGING_HEADER_BYTES + layout.inputBytes, readback);
     return layout;
   }
@@ -210,7 +214,14 @@ export class WebGpuExecutable implements Executable {
       encoder.copyBufferToBuffer(slot.staging, 0, this.#context.memory.errors, 4, 4);
       uploads.forEach(({ from, bytes }, i) => {
         const { storage } = this.#plan.program.inputs[i]!;
-        if (bytes > 0) encoder.copyBufferToBuffer(slot.staging, from, this.#context.memory.inputs, layout.offsets.get(storage)!, bytes);
+        if (bytes > 0)
+          encoder.copyBufferToBuffer(
+            slot.staging,
+            from,
+            this.#context.memory.inputs,
+            layout.offsets.get(storage)!,
+            bytes,
+          );
       });
       const pass = encoder.beginComputePass();
       this.#groups.forEach(({ steps }, i) => {
@@ -305,12 +316,21 @@ export class WebGpuExecutable implements Executable {
       const error = errors.get(q);
       if (error) return { error };
       return {
-        outputs: this.#plan.program.outputs.map((output, i) => this.#output(output, wave, query.rows, first, mapped, offsets[i]!)),
+        outputs: this.#plan.program.outputs.map((output, i) =>
+          this.#output(output, wave, query.rows, first, mapped, offsets[i]!),
+        ),
       };
     });
   }
 
-  #output(output: OutputSource, wave: Wave, rows: number, firstRow: number, mapped: ArrayBuffer, offset: number): TensorData {
+  #output(
+    output: OutputSource,
+    wave: Wave,
+    rows: number,
+    firstRow: number,
+    mapped: ArrayBuffer,
+    offset: number,
+  ): TensorData {
     const alone = new Map(wave.bindings);
     if (this.#plan.rows !== undefined) alone.set(this.#plan.rows, rows);
     if (output.kind === 'known') return knownData(output, alone);

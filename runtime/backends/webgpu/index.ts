@@ -3,6 +3,7 @@ import type { DeviceCaps } from '../../compile/kernel.js';
 import type { Plan } from '../../compile/plan.js';
 import { BraidError } from '../../errors.js';
 import type { Backend, Executable } from '../backend.js';
+import { isSoftwareAdapter } from './adapter.js';
 import { WebGpuExecutable, type WebGpuContext } from './executable.js';
 import { SharedMemory, Slot } from './memory.js';
 import { PipelineCache } from './pipelines.js';
@@ -36,6 +37,7 @@ export class WebGpuBackend implements Backend {
     const { limits } = device;
     this.#device = device;
     this.caps = {
+      software: isSoftwareAdapter(device.adapterInfo),
       maxWorkgroupInvocations: limits.maxComputeInvocationsPerWorkgroup,
       maxWorkgroupBytes: limits.maxComputeWorkgroupStorageSize,
       maxWorkgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension,
@@ -93,7 +95,10 @@ export class WebGpuBackend implements Backend {
     }
     if (outOfMemory) {
       executable.release();
-      throw new BraidError('OVERLOADED', `model '${plan.name}' does not fit the device's memory: ${outOfMemory.message}`);
+      throw new BraidError(
+        'OVERLOADED',
+        `model '${plan.name}' does not fit the device's memory: ${outOfMemory.message}`,
+      );
     }
     return executable;
   }

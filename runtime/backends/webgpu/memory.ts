@@ -53,7 +53,10 @@ export class SharedMemory {
     const wanted = [...sizes.arenas, sizes.inputs, errorBytes];
     const total = wanted.reduce((a, b) => a + b, 0);
     if (total > this.#budgetBytes || wanted.some((w) => w > limit)) {
-      throw new BraidError('OVERLOADED', `a wave needs ${total} bytes of device memory; the budget is ${this.#budgetBytes} bytes, the largest buffer ${limit} bytes`);
+      throw new BraidError(
+        'OVERLOADED',
+        `a wave needs ${total} bytes of device memory; the budget is ${this.#budgetBytes} bytes, the largest buffer ${limit} bytes`,
+      );
     }
     sizes.arenas.forEach((bytes, i) => (this.#arenas[i] = this.#grown(this.#arenas[i], bytes, 'arena', 0)));
     this.#inputs = this.#grown(this.#inputs, sizes.inputs, 'inputs', GPUBufferUsage.COPY_DST);

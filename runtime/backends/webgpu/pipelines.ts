@@ -67,9 +67,13 @@ export class PipelineCache {
     } catch (cause) {
       const { messages } = await module.getCompilationInfo();
       const lines = program.source.split('\n');
-      const details = messages.map((m) => `${m.type} at ${m.lineNum}:${m.linePos}: ${m.message}\n    ${lines[m.lineNum - 1] ?? ''}`);
+      const details = messages.map(
+        (m) => `${m.type} at ${m.lineNum}:${m.linePos}: ${m.message}\n    ${lines[m.lineNum - 1] ?? ''}`,
+      );
       const reason = cause instanceof Error ? cause.message : String(cause);
-      throw new BraidError('INTERNAL', `shader ${program.key} does not compile: ${[reason, ...details].join('\n  ')}`, { cause });
+      throw new BraidError('INTERNAL', `shader ${program.key} does not compile: ${[reason, ...details].join('\n  ')}`, {
+        cause,
+      });
     }
   }
 }

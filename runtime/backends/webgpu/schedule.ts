@@ -12,7 +12,8 @@ export interface DispatchGroup {
 function levelsOf(steps: readonly Step[]): number[] {
   const writtenAt = new Map<Storage, number>();
   return steps.map(({ operands }) => {
-    const level = 1 + Math.max(0, ...operands.filter((o) => o.access === 'read').map((o) => writtenAt.get(o.view.storage) ?? 0));
+    const level =
+      1 + Math.max(0, ...operands.filter((o) => o.access === 'read').map((o) => writtenAt.get(o.view.storage) ?? 0));
     for (const { access, view } of operands) {
       if (access === 'write') writtenAt.set(view.storage, Math.max(level, writtenAt.get(view.storage) ?? 0));
     }
@@ -26,9 +27,16 @@ function levelsOf(steps: readonly Step[]): number[] {
  * over the same buffers become its z slices.
  * @param bufferKey names the buffer that holds a storage.
  */
-export function groupSteps(steps: readonly Step[], caps: DeviceCaps, bufferKey: (storage: Storage) => string): DispatchGroup[] {
+export function groupSteps(
+  steps: readonly Step[],
+  caps: DeviceCaps,
+  bufferKey: (storage: Storage) => string,
+): DispatchGroup[] {
   const levels = levelsOf(steps);
-  const groups = new Map<string, { level: number; order: number; program: WebGpuProgram; steps: { step: Step; dispatch: Dispatch }[] }>();
+  const groups = new Map<
+    string,
+    { level: number; order: number; program: WebGpuProgram; steps: { step: Step; dispatch: Dispatch }[] }
+  >();
   steps.forEach((step, order) => {
     const { program, dispatch } = step.webgpu(caps);
     const buffers = step.operands.map((o) => bufferKey(o.view.storage)).join(',');

@@ -1,6 +1,13 @@
 import { deviceType, type DeviceType } from '../../compile/view.js';
 import { castTensor } from '../../graph/tensor.js';
-import { bfloat16ToNumber, halfToNumber, isInteger, numberToBfloat16, numberToHalf, type DataType } from '../../graph/dtype.js';
+import {
+  bfloat16ToNumber,
+  halfToNumber,
+  isInteger,
+  numberToBfloat16,
+  numberToHalf,
+  type DataType,
+} from '../../graph/dtype.js';
 import { toFloat64 } from '../../graph/tensor.js';
 import type { NodeContext, Operator } from '../operator.js';
 import { shownByShapes } from '../rows.js';
@@ -48,7 +55,8 @@ function isFree(from: DataType, to: DataType): boolean {
 
 function expression(from: DataType, to: DataType): string | undefined {
   const [source, result] = [deviceType(from), deviceType(to)];
-  if (to === 'bool') return source === 'i64' ? 'select(0u, 1u, any(a != vec2<u32>()))' : `select(0u, 1u, a != ${source}())`;
+  if (to === 'bool')
+    return source === 'i64' ? 'select(0u, 1u, any(a != vec2<u32>()))' : `select(0u, 1u, a != ${source}())`;
   const plain = CONVERSIONS[source][result];
   if (to === 'float16') return `unpack2x16float(pack2x16float(vec2<f32>(${plain}, 0.0))).x`;
   if (to === 'bfloat16') return undefined;
@@ -88,6 +96,8 @@ export const CAST: Operator = {
     }
     const wgsl = expression(from, to);
     if (wgsl === undefined) throw context.unsupported(`no kernel for a cast from ${from} to ${to}`);
-    lowering.emit(elementwiseStep({ name: `Cast_${from}_${to}`, expression: wgsl, inputs: [view], output: lowering.output(0) }));
+    lowering.emit(
+      elementwiseStep({ name: `Cast_${from}_${to}`, expression: wgsl, inputs: [view], output: lowering.output(0) }),
+    );
   },
 };

@@ -35,9 +35,16 @@ export const CLIP: Operator = {
     const type = deviceType(context.input(0).dtype);
     const low = bound(context, 1, 'min', LOWEST);
     const high = bound(context, 2, 'max', HIGHEST);
-    const call = { name: 'Clip', inputs: [lowering.view(0)], output: lowering.output(0), scalars: { low, high }, operations: 2 };
+    const call = {
+      name: 'Clip',
+      inputs: [lowering.view(0)],
+      output: lowering.output(0),
+      scalars: { low, high },
+      operations: 2,
+    };
     if (type === 'f32') lowering.emit(elementwiseStep({ ...call, expression: 'min(max(a, p.low), p.high)' }));
-    else if (type === 'i32') lowering.emit(elementwiseStep({ ...call, expression: 'min(max(a, i32(p.low)), i32(p.high))' }));
+    else if (type === 'i32')
+      lowering.emit(elementwiseStep({ ...call, expression: 'min(max(a, i32(p.low)), i32(p.high))' }));
     else throw context.unsupported(`no kernel for ${context.input(0).dtype}`);
   },
 };

@@ -28,7 +28,10 @@ function operatorOf(entry: ElementwiseEntry): Operator {
       const first = inputs[0]!.dtype;
       const odd = inputs.find((t) => t.dtype !== first);
       if (odd && entry.type !== 'Pow') throw context.invalid(`inputs of different types ${first} and ${odd.dtype}`);
-      const shape = broadcastShapes(inputs.map((t) => t.shape), (p) => context.invalid(p));
+      const shape = broadcastShapes(
+        inputs.map((t) => t.shape),
+        (p) => context.invalid(p),
+      );
       return [{ dtype: result(first), shape }];
     },
     fold: (context, outputs) => [foldElementwise(entry.type, context, outputs[0]!)],
@@ -47,7 +50,9 @@ function operatorOf(entry: ElementwiseEntry): Operator {
       const type = deviceType(context.input(0).dtype);
       const expression = entry.wgsl[type];
       if (expression === undefined) throw context.unsupported(`no kernel for ${context.input(0).dtype}`);
-      const odd = Array.from({ length: context.inputCount }, (_, i) => context.input(i)).find((t) => deviceType(t.dtype) !== type);
+      const odd = Array.from({ length: context.inputCount }, (_, i) => context.input(i)).find(
+        (t) => deviceType(t.dtype) !== type,
+      );
       if (odd) throw context.unsupported(`no kernel for ${context.input(0).dtype} with ${odd.dtype}`);
       const call = {
         name: entry.type,

@@ -34,7 +34,11 @@ export function trafficBytes(views: readonly View[]): Dim {
 }
 
 /** Workgroups of a kernel that walks `count` elements with a grid-stride loop. */
-export function flatWorkgroups(count: Dim, workgroupSize: number, maximum: number): (bindings: ReadonlyMap<string, number>) => number {
+export function flatWorkgroups(
+  count: Dim,
+  workgroupSize: number,
+  maximum: number,
+): (bindings: ReadonlyMap<string, number>) => number {
   return (bindings) => Math.min(maximum, Math.ceil(evaluate(count, bindings) / workgroupSize));
 }
 

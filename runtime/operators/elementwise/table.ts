@@ -143,13 +143,23 @@ export const ELEMENTWISE: readonly ElementwiseEntry[] = [
   unary('Erf', 'erf(a)', erf, { helpers: ERF, operations: 20 }),
   unary('Exp', 'exp(a)', Math.exp, { operations: 8 }),
   unary('Floor', 'floor(a)', Math.floor),
-  unary('HardSigmoid', 'clamp(p.alpha * a + p.beta, 0.0, 1.0)', (x, p) => Math.min(1, Math.max(0, p['alpha']! * x + p['beta']!)), {
-    scalars: (a) => ({ alpha: a.number('alpha', 0.2), beta: a.number('beta', 0.5) }),
-  }),
+  unary(
+    'HardSigmoid',
+    'clamp(p.alpha * a + p.beta, 0.0, 1.0)',
+    (x, p) => Math.min(1, Math.max(0, p['alpha']! * x + p['beta']!)),
+    {
+      scalars: (a) => ({ alpha: a.number('alpha', 0.2), beta: a.number('beta', 0.5) }),
+    },
+  ),
   unary('HardSwish', 'a * clamp(a / 6.0 + 0.5, 0.0, 1.0)', (x) => x * Math.min(1, Math.max(0, x / 6 + 0.5))),
-  unary('LeakyRelu', 'select(p.alpha * a, a, a >= 0.0)', (x, p) => (x >= 0 ? x : p['alpha']! * x), { scalars: alpha(0.01) }),
+  unary('LeakyRelu', 'select(p.alpha * a, a, a >= 0.0)', (x, p) => (x >= 0 ? x : p['alpha']! * x), {
+    scalars: alpha(0.01),
+  }),
   unary('Log', 'log(a)', Math.log, { operations: 8 }),
-  unary('Mish', 'a * tanh_stable(softplus(a))', (x) => x * Math.tanh(softplus(x)), { helpers: TANH + SOFTPLUS, operations: 24 }),
+  unary('Mish', 'a * tanh_stable(softplus(a))', (x) => x * Math.tanh(softplus(x)), {
+    helpers: TANH + SOFTPLUS,
+    operations: 24,
+  }),
   unary('Neg', '-a', (x) => -x, { wgsl: { i32: '-a', i64: 'i64_neg(a)' } }),
   unary('Reciprocal', '1.0 / a', (x) => 1 / x),
   unary('Relu', 'max(a, 0.0)', (x) => Math.max(x, 0), { wgsl: { i32: 'max(a, 0)' } }),
@@ -183,7 +193,9 @@ export const ELEMENTWISE: readonly ElementwiseEntry[] = [
   binary('Mul', { f32: 'a * b', i32: 'a * b', u32: 'a * b', i64: 'i64_mul(a, b)' }, (a, b) => a * b),
   binary('Div', { f32: 'a / b', i32: 'a / b', u32: 'a / b' }, (a, b) => a / b),
   binary('Pow', { f32: 'power(a, b)', i32: 'power_i32(a, b)' }, (a, b) => a ** b, { helpers: POW, operations: 16 }),
-  binary('PRelu', { f32: 'select(a * b, a, a >= 0.0)', i32: 'select(a * b, a, a >= 0)' }, (a, b) => (a >= 0 ? a : a * b)),
+  binary('PRelu', { f32: 'select(a * b, a, a >= 0.0)', i32: 'select(a * b, a, a >= 0)' }, (a, b) =>
+    a >= 0 ? a : a * b,
+  ),
   comparison('Equal', '==', 'all(a == b)', (a, b) => a === b),
   comparison('Greater', '>', 'i64_less(b, a)', (a, b) => a > b),
   comparison('GreaterOrEqual', '>=', '!i64_less(a, b)', (a, b) => a >= b),
@@ -193,11 +205,19 @@ export const ELEMENTWISE: readonly ElementwiseEntry[] = [
   logical('Or', 'a != 0u || b != 0u', (a, b) => a || b),
   logical('Xor', '(a != 0u) != (b != 0u)', (a, b) => a !== b),
   {
-    ...binary('Max', { f32: 'max(a, b)', i32: 'max(a, b)', u32: 'max(a, b)', i64: 'select(a, b, i64_less(a, b))' }, Math.max),
+    ...binary(
+      'Max',
+      { f32: 'max(a, b)', i32: 'max(a, b)', u32: 'max(a, b)', i64: 'select(a, b, i64_less(a, b))' },
+      Math.max,
+    ),
     inputs: 'variadic',
   },
   {
-    ...binary('Min', { f32: 'min(a, b)', i32: 'min(a, b)', u32: 'min(a, b)', i64: 'select(b, a, i64_less(a, b))' }, Math.min),
+    ...binary(
+      'Min',
+      { f32: 'min(a, b)', i32: 'min(a, b)', u32: 'min(a, b)', i64: 'select(b, a, i64_less(a, b))' },
+      Math.min,
+    ),
     inputs: 'variadic',
   },
   { ...binary('Sum', { f32: 'a + b' }, (a, b) => a + b), inputs: 'variadic' },

@@ -36,7 +36,8 @@ export const WHERE: Operator = {
     lowering.emit(
       elementwiseStep({
         name: 'Where',
-        expression: deviceType(context.input(1).dtype) === 'i64' ? 'select(c, b, vec2<bool>(a != 0u))' : 'select(c, b, a != 0u)',
+        expression:
+          deviceType(context.input(1).dtype) === 'i64' ? 'select(c, b, vec2<bool>(a != 0u))' : 'select(c, b, a != 0u)',
         inputs: [lowering.view(0), lowering.view(1), lowering.view(2)],
         output: lowering.output(0),
       }),

@@ -107,9 +107,12 @@ const GATHER: Operator = {
   infer(context) {
     const data = context.input(0);
     const indices = context.input(1);
-    if (indices.dtype !== 'int64' && indices.dtype !== 'int32') throw context.invalid(`indices of type ${indices.dtype}`);
+    if (indices.dtype !== 'int64' && indices.dtype !== 'int32')
+      throw context.invalid(`indices of type ${indices.dtype}`);
     const axis = axisOf(context);
-    return [{ dtype: data.dtype, shape: [...data.shape.slice(0, axis), ...indices.shape, ...data.shape.slice(axis + 1)] }];
+    return [
+      { dtype: data.dtype, shape: [...data.shape.slice(0, axis), ...indices.shape, ...data.shape.slice(axis + 1)] },
+    ];
   },
   fold(context, outputs) {
     const known = context.known(0);

@@ -38,8 +38,10 @@ export const CONCAT: Operator = {
     const { dtype, shape } = inputs[0]!;
     let size: Dim = 0;
     for (const input of inputs) {
-      const fits = input.shape.length === shape.length && input.shape.every((d, i) => i === axis || equal(d, shape[i]!));
-      if (!fits) throw context.invalid(`shapes ${shapeText(shape)} and ${shapeText(input.shape)} differ beyond axis ${axis}`);
+      const fits =
+        input.shape.length === shape.length && input.shape.every((d, i) => i === axis || equal(d, shape[i]!));
+      if (!fits)
+        throw context.invalid(`shapes ${shapeText(shape)} and ${shapeText(input.shape)} differ beyond axis ${axis}`);
       if (input.dtype !== dtype) throw context.invalid(`inputs of different types ${dtype} and ${input.dtype}`);
       size = add(size, input.shape[axis]!);
     }
@@ -68,7 +70,8 @@ export const CONCAT: Operator = {
     }
     return [{ dtype, dims, data }];
   },
-  rows: (row) => (inputsOf(row.context).some((_, i) => mixesAlong(row, i, axisOf(row.context)) === 'mixing') ? 'mixing' : 'parallel'),
+  rows: (row) =>
+    inputsOf(row.context).some((_, i) => mixesAlong(row, i, axisOf(row.context)) === 'mixing') ? 'mixing' : 'parallel',
   lower(lowering) {
     const result = lowering.output(0);
     concatSlices(lowering.context, result).forEach((slice, i) => {

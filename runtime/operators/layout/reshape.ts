@@ -22,7 +22,11 @@ function fold(context: NodeContext, outputs: readonly ValueType[]): readonly (Kn
 }
 
 /** An operator that only renames the shape, given the rule for symbolic shapes; the same rule serves the reference. */
-function reshaping(type: string, opsets: Operator['opsets'], shape: (context: NodeContext, from: readonly Dim[]) => readonly Dim[]): Operator {
+function reshaping(
+  type: string,
+  opsets: Operator['opsets'],
+  shape: (context: NodeContext, from: readonly Dim[]) => readonly Dim[],
+): Operator {
   return {
     type,
     opsets,
@@ -55,7 +59,8 @@ function reshape(context: NodeContext, from: readonly Dim[]): readonly Dim[] {
     if (size === undefined) throw context.invalid(`${shapeText(from)} does not reshape to ${shapeText(shape)}`);
     return shape.map((d, i) => (i === free ? size : d));
   }
-  if (!equal(product(shape), product(from))) throw context.invalid(`${shapeText(from)} does not reshape to ${shapeText(shape)}`);
+  if (!equal(product(shape), product(from)))
+    throw context.invalid(`${shapeText(from)} does not reshape to ${shapeText(shape)}`);
   return shape;
 }
 
@@ -76,7 +81,8 @@ function squeeze(context: NodeContext, from: readonly Dim[]): readonly Dim[] {
   const axes = axesOf(context)?.map((a) => context.axis(a, from.length));
   if (!axes) return from.filter((d) => d !== 1);
   const kept = axes.find((a) => from[a] !== 1);
-  if (kept !== undefined) throw context.invalid(`dimension ${kept} of ${shapeText(from)} is not 1 and cannot be squeezed`);
+  if (kept !== undefined)
+    throw context.invalid(`dimension ${kept} of ${shapeText(from)} is not 1 and cannot be squeezed`);
   return from.filter((_, i) => !axes.includes(i));
 }
 

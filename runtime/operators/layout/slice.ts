@@ -46,10 +46,12 @@ function limit(context: NodeContext, bound: Dim, size: Dim, least: number, most:
   const end = add(size, most);
   if (typeof absolute === 'number' && typeof end !== 'number' && absolute >= 2 ** 31 - 1) return end;
   const above = compare(absolute, end);
-  if (above === undefined) throw context.unsupported(`whether ${absolute} is within dimension ${size} is not known at load`);
+  if (above === undefined)
+    throw context.unsupported(`whether ${absolute} is within dimension ${size} is not known at load`);
   if (above >= 0) return end;
   const below = compare(absolute, least);
-  if (below === undefined) throw context.unsupported(`whether ${absolute} is within dimension ${size} is not known at load`);
+  if (below === undefined)
+    throw context.unsupported(`whether ${absolute} is within dimension ${size} is not known at load`);
   return below < 0 ? least : absolute;
 }
 
@@ -93,11 +95,16 @@ export const SLICE: Operator = {
   },
   reference: (context) => [rangesOf(context.shapes).reduce(sliceReference, context.input(0))],
   rows: (row) =>
-    rangesOf(row.context).some((r) => mixesAlong(row, 0, r.axis) === 'mixing' && !equal(r.count, row.context.input(0).shape[0]!))
+    rangesOf(row.context).some(
+      (r) => mixesAlong(row, 0, r.axis) === 'mixing' && !equal(r.count, row.context.input(0).shape[0]!),
+    )
       ? 'mixing'
       : 'parallel',
   lower(lowering) {
-    const view = rangesOf(lowering.context).reduce((v, r) => sliceView(v, r.axis, r.start, r.count, r.step), lowering.view(0));
+    const view = rangesOf(lowering.context).reduce(
+      (v, r) => sliceView(v, r.axis, r.start, r.count, r.step),
+      lowering.view(0),
+    );
     lowering.alias(0, view);
   },
 };
@@ -107,7 +114,8 @@ function partsOf(context: NodeContext): Range[] {
   const axis = context.axis(context.attributes.number('axis', 0), shape.length);
   const size = shape[axis]!;
   const parts = context.node.outputs.length;
-  let sizes = context.attributes.numbers('split') ?? (context.optional(1) ? context.requiredInts(1, 'the split') : undefined);
+  let sizes =
+    context.attributes.numbers('split') ?? (context.optional(1) ? context.requiredInts(1, 'the split') : undefined);
   if (!sizes) {
     if (typeof size !== 'number') throw context.unsupported(`an even split of dimension ${size}`);
     const each = Math.ceil(size / parts);

@@ -15,7 +15,12 @@ function requireFloat(context: NodeContext): void {
 }
 
 /** Shapes of the operands as matrices, a vector given the dimension that numpy's matmul gives it. */
-function matrices(context: NodeContext): { a: readonly Dim[]; b: readonly Dim[]; batch: readonly Dim[]; shape: readonly Dim[] } {
+function matrices(context: NodeContext): {
+  a: readonly Dim[];
+  b: readonly Dim[];
+  batch: readonly Dim[];
+  shape: readonly Dim[];
+} {
   const [x, y] = [context.input(0).shape, context.input(1).shape];
   if (x.length === 0 || y.length === 0) throw context.invalid('a scalar has no matrix product');
   const a = x.length === 1 ? [1, x[0]!] : x;
@@ -31,7 +36,10 @@ function matrices(context: NodeContext): { a: readonly Dim[]; b: readonly Dim[];
 function mergeBatch(views: readonly View[], batch: readonly Dim[]): View[] | undefined {
   const { shape, strides } = collapse({ shape: batch, strides: views.map((v) => v.strides.slice(0, batch.length)) });
   if (shape.length > 2) return undefined;
-  const pad = (dims: readonly Dim[], fill: Dim): Dim[] => [...Array.from({ length: 2 - dims.length }, () => fill), ...dims];
+  const pad = (dims: readonly Dim[], fill: Dim): Dim[] => [
+    ...Array.from({ length: 2 - dims.length }, () => fill),
+    ...dims,
+  ];
   return views.map((v, i) => ({
     ...v,
     shape: [...pad(shape, 1), ...v.shape.slice(-2)],
@@ -63,7 +71,10 @@ function lowerMatMul(lowering: Lowering): void {
   requireFloat(context);
   const { a: aShape, b: bShape, batch } = matrices(context);
   const expand = (view: View, shape: readonly Dim[]): View =>
-    broadcastView(reshapeView(view, shape) ?? reshapeView(lowering.dense(view), shape)!, [...batch, ...shape.slice(-2)]);
+    broadcastView(reshapeView(view, shape) ?? reshapeView(lowering.dense(view), shape)!, [
+      ...batch,
+      ...shape.slice(-2),
+    ]);
   const a = expand(lowering.view(0), aShape);
   const b = expand(lowering.view(1), bShape);
   const target = lowering.output(0);
@@ -81,7 +92,17 @@ function lowerMatMul(lowering: Lowering): void {
 }
 
 /** Row-major product of [m, k] and [k, n] at the given offsets, in float64. */
-function multiply(a: Float64Array, aAt: number, b: Float64Array, bAt: number, out: Float64Array, at: number, m: number, k: number, n: number): void {
+function multiply(
+  a: Float64Array,
+  aAt: number,
+  b: Float64Array,
+  bAt: number,
+  out: Float64Array,
+  at: number,
+  m: number,
+  k: number,
+  n: number,
+): void {
   for (let i = 0; i < m; i++) {
     for (let p = 0; p < k; p++) {
       const x = a[aAt + i * k + p]!;
@@ -110,7 +131,15 @@ const MATMUL: Operator = {
   lower: lowerMatMul,
 };
 
-function gemmShape(context: NodeContext): { a: ValueType; b: ValueType; m: Dim; n: Dim; k: Dim; transA: boolean; transB: boolean } {
+function gemmShape(context: NodeContext): {
+  a: ValueType;
+  b: ValueType;
+  m: Dim;
+  n: Dim;
+  k: Dim;
+  transA: boolean;
+  transB: boolean;
+} {
   const [a, b] = [context.input(0), context.input(1)];
   if (a.shape.length !== 2 || b.shape.length !== 2) {
     throw context.invalid(`expected two matrices, found ${shapeText(a.shape)} and ${shapeText(b.shape)}`);
@@ -134,7 +163,13 @@ const GEMM: Operator = {
     return [{ dtype: a.dtype, shape: [m, n] }];
   },
   reference(context) {
-    const { m, n, k, transA, transB } = gemmShape(context.shapes) as { m: number; n: number; k: number; transA: boolean; transB: boolean };
+    const { m, n, k, transA, transB } = gemmShape(context.shapes) as {
+      m: number;
+      n: number;
+      k: number;
+      transA: boolean;
+      transB: boolean;
+    };
     const [a, b, c] = [context.input(0).data, context.input(1).data, context.inputs[2]];
     const alpha = context.attributes.number('alpha', 1);
     const beta = context.attributes.number('beta', 1);

@@ -1,5 +1,5 @@
-import { matMul, type MatMulTile } from '../../../shaders/matmul.js';
-import type { ParameterValue, Step } from '../../compile/kernel.js';
+import { DIRECT_WORKGROUP, matMul, type MatMulTile } from '../../../shaders/matmul.js';
+import type { DeviceCaps, ParameterValue, Step } from '../../compile/kernel.js';
 import { type View } from '../../compile/view.js';
 import { evaluate, mul, product, type Dim } from '../../graph/dim.js';
 import { trafficBytes } from '../elementwise/kernel.js';
@@ -18,26 +18,33 @@ export interface MatMulCall {
 }
 
 const TILES = {
-  wide: { tileM: 64, tileN: 64, tileK: 16, threadM: 4, threadN: 4 },
-  small: { tileM: 32, tileN: 32, tileK: 16, threadM: 4, threadN: 2 },
-  thin: { tileM: 64, tileN: 4, tileK: 32, threadM: 1, threadN: 4 },
+  wide: { kind: 'tiled', tileM: 64, tileN: 64, tileK: 16, threadM: 4 },
+  small: { kind: 'tiled', tileM: 32, tileN: 32, tileK: 16, threadM: 4 },
+  thin: { kind: 'tiled', tileM: 64, tileN: 4, tileK: 32, threadM: 1 },
+  direct: { kind: 'direct', threadM: 8, threadN: 4 },
+  directThin: { kind: 'direct', threadM: 4, threadN: 1 },
 } satisfies Record<string, MatMulTile>;
 
 /** Few columns: one invocation a row. Few columns or rows: small tiles waste less. */
-function chooseTile(m: Dim, n: Dim): MatMulTile {
+function chooseTile(m: Dim, n: Dim, caps: DeviceCaps): MatMulTile {
   const most = (dim: Dim, limit: number): boolean => typeof dim === 'number' && dim <= limit;
+  if (caps.software) return most(n, 2) ? TILES.directThin : TILES.direct;
   if (most(n, 4)) return TILES.thin;
   return most(n, 32) || most(m, 32) ? TILES.small : TILES.wide;
 }
 
-const NO_ACTIVATION = { name: 'none', expression: 'x', helpers: '', scalars: [] };
+/** Workgroups that cover m x n `batches` times. */
+function workgroupsOf(tile: MatMulTile, m: number, n: number, batches: number): number {
+  const [rows, columns] = tile.kind === 'tiled' ? [tile.tileM, tile.tileN] : [tile.threadM, tile.threadN];
+  const tiles = Math.ceil(m / rows) * Math.ceil(n / columns) * batches;
+  return tile.kind === 'tiled' ? tiles : Math.ceil(tiles / DIRECT_WORKGROUP);
+}
 
 /** The step of one product. Operations: 2 m n k a batch. */
 export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
   const { a, b, output, bias } = call;
   const [outer, inner, m, n] = output.shape as [Dim, Dim, Dim, Dim];
   const k = a.shape[3]!;
-  const tile = chooseTile(m, n);
   const views = [a, b, ...(bias ? [bias] : [])];
   const place = (name: string, v: View): Record<string, ParameterValue> => ({
     [`${name}_start`]: { start: v },
@@ -51,31 +58,33 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
     operands: [...views.map((view) => ({ view, access: 'read' as const })), { view: output, access: 'write' }],
     cost: { operations: mul(product([outer, inner, m, n, k]), 2), bytes: trafficBytes([...views, output]) },
     bound: 'arithmetic',
-    detail: `m=${m} n=${n} k=${k} batches=${mul(outer, inner)} tile=${tile.tileM}x${tile.tileN}x${tile.tileK}`,
-    webgpu: (caps) => ({
-      program: matMul({ tile, hasBias: bias !== undefined, activation: NO_ACTIVATION }),
-      dispatch: {
-        parameters: {
-          m,
-          n,
-          k,
-          batches: mul(outer, inner),
-          batch_inner: inner,
-          ...place('a', a),
-          ...place('b', b),
-          ...place('out', output),
-          ...(bias
-            ? place('bias', bias)
-            : { bias_start: 0, bias_outer: 0, bias_inner: 0, bias_row: 0, bias_column: 0 }),
-          alpha: { f32: call.alpha },
-          beta: { f32: call.beta },
+    detail: `m=${m} n=${n} k=${k} batches=${mul(outer, inner)}`,
+    webgpu(caps) {
+      const tile = chooseTile(m, n, caps);
+      return {
+        program: matMul({ tile, hasBias: bias !== undefined }),
+        dispatch: {
+          parameters: {
+            m,
+            n,
+            k,
+            batches: mul(outer, inner),
+            batch_inner: inner,
+            ...place('a', a),
+            ...place('b', b),
+            ...place('out', output),
+            ...(bias
+              ? place('bias', bias)
+              : { bias_start: 0, bias_outer: 0, bias_inner: 0, bias_row: 0, bias_column: 0 }),
+            alpha: { f32: call.alpha },
+            beta: { f32: call.beta },
+          },
+          workgroups(bindings) {
+            const at = (dim: Dim): number => evaluate(dim, bindings);
+            return Math.min(caps.maxWorkgroupsPerDimension, workgroupsOf(tile, at(m), at(n), at(outer) * at(inner)));
+          },
         },
-        workgroups(bindings) {
-          const at = (dim: Dim): number => evaluate(dim, bindings);
-          const tiles = Math.ceil(at(m) / tile.tileM) * Math.ceil(at(n) / tile.tileN) * at(outer) * at(inner);
-          return Math.min(caps.maxWorkgroupsPerDimension, tiles);
-        },
-      },
-    }),
+      };
+    },
   };
 }

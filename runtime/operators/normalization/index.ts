@@ -15,7 +15,11 @@ function axisOf(context: NodeContext): number {
 function asLines(view: View, axis: number): View | undefined {
   const tail = { ...view, shape: view.shape.slice(axis), strides: view.strides.slice(axis), offset: 0 };
   if (!isDense(tail)) return undefined;
-  return { ...view, shape: [...view.shape.slice(0, axis), product(tail.shape)], strides: [...view.strides.slice(0, axis), 1] };
+  return {
+    ...view,
+    shape: [...view.shape.slice(0, axis), product(tail.shape)],
+    strides: [...view.strides.slice(0, axis), 1],
+  };
 }
 
 /** LayerNormalization(X, Scale, B): over the axes from `axis` on. Only the first output exists at inference. */
@@ -28,10 +32,13 @@ const LAYER_NORMALIZATION: Operator = {
     for (const i of [1, 2]) {
       const type = context.optional(i);
       if (type && !shapesEqual(type.shape, x.shape.slice(axis))) {
-        throw context.unsupported(`scale and bias of shape ${shapeText(type.shape)} for axes of shape ${shapeText(x.shape.slice(axis))}`);
+        throw context.unsupported(
+          `scale and bias of shape ${shapeText(type.shape)} for axes of shape ${shapeText(x.shape.slice(axis))}`,
+        );
       }
     }
-    if (context.node.outputs.slice(1).some((o) => o !== '')) throw context.unsupported('the outputs Mean and InvStdDev');
+    if (context.node.outputs.slice(1).some((o) => o !== ''))
+      throw context.unsupported('the outputs Mean and InvStdDev');
     return [x];
   },
   reference(context) {
@@ -64,7 +71,10 @@ const LAYER_NORMALIZATION: Operator = {
     const scale = lowering.dense(lowering.view(1));
     const declared = lowering.optional(2);
     const bias = declared && lowering.dense(declared);
-    const space = collapse({ shape: view.shape.slice(0, -1), strides: [view.strides.slice(0, -1), output.strides.slice(0, -1)] });
+    const space = collapse({
+      shape: view.shape.slice(0, -1),
+      strides: [view.strides.slice(0, -1), output.strides.slice(0, -1)],
+    });
     const lines = product(view.shape.slice(0, -1));
     lowering.emit({
       kernel: 'LayerNormalization',
@@ -81,7 +91,11 @@ const LAYER_NORMALIZATION: Operator = {
         const workgroupSize = flatWorkgroupSize(caps.maxWorkgroupInvocations);
         const atLeastOne = (dims: readonly Dim[], fill: Dim): readonly Dim[] => (dims.length ? dims : [fill]);
         return {
-          program: layerNormalization({ hasBias: bias !== undefined, rank: Math.max(1, space.shape.length), workgroupSize }),
+          program: layerNormalization({
+            hasBias: bias !== undefined,
+            rank: Math.max(1, space.shape.length),
+            workgroupSize,
+          }),
           dispatch: {
             parameters: {
               lines,

@@ -25,10 +25,28 @@ const REDUCERS: readonly Reducer[] = [
   { type: 'ReduceMean', initial: '0.0', step: 'acc + x', finish: 'acc / count', reference: (x) => sum(x) / x.length },
   { type: 'ReduceMax', initial: '-3.402823e38', step: 'max(acc, x)', finish: 'acc', reference: (x) => Math.max(...x) },
   { type: 'ReduceMin', initial: '3.402823e38', step: 'min(acc, x)', finish: 'acc', reference: (x) => Math.min(...x) },
-  { type: 'ReduceProd', initial: '1.0', step: 'acc * x', finish: 'acc', reference: (x) => x.reduce((p, v) => p * v, 1) },
+  {
+    type: 'ReduceProd',
+    initial: '1.0',
+    step: 'acc * x',
+    finish: 'acc',
+    reference: (x) => x.reduce((p, v) => p * v, 1),
+  },
   { type: 'ReduceL1', initial: '0.0', step: 'acc + abs(x)', finish: 'acc', reference: (x) => sum(x.map(Math.abs)) },
-  { type: 'ReduceL2', initial: '0.0', step: 'fma(x, x, acc)', finish: 'sqrt(acc)', reference: (x) => Math.sqrt(sum(x.map((v) => v * v))) },
-  { type: 'ReduceSumSquare', initial: '0.0', step: 'fma(x, x, acc)', finish: 'acc', reference: (x) => sum(x.map((v) => v * v)) },
+  {
+    type: 'ReduceL2',
+    initial: '0.0',
+    step: 'fma(x, x, acc)',
+    finish: 'sqrt(acc)',
+    reference: (x) => Math.sqrt(sum(x.map((v) => v * v))),
+  },
+  {
+    type: 'ReduceSumSquare',
+    initial: '0.0',
+    step: 'fma(x, x, acc)',
+    finish: 'acc',
+    reference: (x) => sum(x.map((v) => v * v)),
+  },
   { type: 'ReduceLogSum', initial: '0.0', step: 'acc + x', finish: 'log(acc)', reference: (x) => Math.log(sum(x)) },
 ];
 
@@ -54,7 +72,12 @@ function lower(reducer: Reducer, lowering: Lowering): void {
   const view = lowering.view(0);
   if (deviceType(view.dtype) !== 'f32') throw context.unsupported(`no kernel for ${view.dtype}`);
   const output = lowering.output(0);
-  if (axes.length === 0 && reducer.finish === 'acc' && reducer.step !== 'fma(x, x, acc)' && reducer.type !== 'ReduceL1') {
+  if (
+    axes.length === 0 &&
+    reducer.finish === 'acc' &&
+    reducer.step !== 'fma(x, x, acc)' &&
+    reducer.type !== 'ReduceL1'
+  ) {
     lowering.emit(copyStep(view, output));
     return;
   }
@@ -119,7 +142,9 @@ export const REDUCE_OPERATORS: readonly Operator[] = REDUCERS.map((reducer) => (
     const sorted = transposeReference(x, [...kept, ...axes]);
     const length = sizeOf(axes.map((a) => x.dims[a]!));
     const outer = sizeOf(kept.map((a) => x.dims[a]!));
-    const data = Float64Array.from({ length: outer }, (_, i) => reducer.reference(sorted.data.subarray(i * length, (i + 1) * length)));
+    const data = Float64Array.from({ length: outer }, (_, i) =>
+      reducer.reference(sorted.data.subarray(i * length, (i + 1) * length)),
+    );
     return [{ dtype: x.dtype, dims: reducedShape(context.shapes, axes) as number[], data }];
   },
   rows: (row) => (axesOf(row.context).some((a) => mixesAlong(row, 0, a) === 'mixing') ? 'mixing' : 'parallel'),

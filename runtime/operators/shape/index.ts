@@ -55,9 +55,15 @@ const CONSTANT_OF_SHAPE: Operator = {
   fold(context, outputs) {
     const dims = knownDims(outputs[0]!);
     const value = context.attributes.tensor('value');
-    if (!dims || sizeOf(dims) > 1024 || !value || (value.dtype !== 'int64' && value.dtype !== 'int32')) return [undefined];
+    if (!dims || sizeOf(dims) > 1024 || !value || (value.dtype !== 'int64' && value.dtype !== 'int32'))
+      return [undefined];
     const element: Dim = readNumber(value.dtype, value.data, 0);
-    return [{ kind: 'symbolic', value: { dtype: value.dtype, dims, elements: Array.from({ length: sizeOf(dims) }, () => element) } }];
+    return [
+      {
+        kind: 'symbolic',
+        value: { dtype: value.dtype, dims, elements: Array.from({ length: sizeOf(dims) }, () => element) },
+      },
+    ];
   },
   reference(context) {
     const value = context.attributes.tensor('value');
@@ -85,7 +91,13 @@ const RANGE: Operator = {
   reference(context) {
     const [start, limit, delta] = bounds(context.shapes);
     const length = Math.max(0, Math.ceil((limit - start) / delta));
-    return [{ dtype: context.input(0).dtype, dims: [length], data: Float64Array.from({ length }, (_, i) => start + i * delta) }];
+    return [
+      {
+        dtype: context.input(0).dtype,
+        dims: [length],
+        data: Float64Array.from({ length }, (_, i) => start + i * delta),
+      },
+    ];
   },
   rows: shownByShapes,
 };
