@@ -36,6 +36,8 @@ export interface WebGpuContext {
   readonly arenaBytes: number;
   /** Running count of errors as last read back. */
   readonly errorCount: { value: number };
+  /** @throws BraidError DEVICE_LOST once the device failed. */
+  checkDevice(): void;
   /** A number for the next wave, from 1; unique on the device until the error records are cleared. */
   nextEpoch(): number;
   acquireSlot(): Slot;
@@ -240,6 +242,7 @@ export class WebGpuExecutable implements Executable {
       slot.remap();
 
       await slot.readback.mapAsync(GPUMapMode.READ, 0, places.end);
+      this.#context.checkDevice();
       const mapped = slot.readback.getMappedRange(0, places.end);
       const results = this.#results(wave, mapped, places.offsets, epoch);
       slot.readback.unmap();
