@@ -52,6 +52,4 @@ export interface Lookup {
   readonly table: string;
   /** Size of the axis that is indexed. */
   readonly size: Dim;
-  /** Elements of output that one index makes. */
-  readonly elements: Dim;
 }

@@ -371,10 +371,9 @@ export class WebGpuExecutable implements Executable {
     const lookup = this.#plan.program.lookups[code]!;
     const size = evaluate(lookup.size, bindings);
     const where = this.#plan.rows === undefined || !this.#plan.rowAnalysis.parallel ? '' : `row ${row}, `;
-    const index = Math.floor(position / Math.max(1, evaluate(lookup.elements, bindings)));
     return new BraidError(
       'INDEX_OUT_OF_RANGE',
-      `input '${lookup.indices}': ${where}position ${index}: found id ${value}, expected -${size} to ${size - 1} for table '${lookup.table}'`,
+      `input '${lookup.indices}': ${where}position ${position}: found id ${value}, expected -${size} to ${size - 1} for table '${lookup.table}'`,
     );
   }
 
