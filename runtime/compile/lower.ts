@@ -235,6 +235,18 @@ class Lowerer {
     });
   }
 
+  /** The graph inputs that a value is computed from. */
+  #graphInputs(name: string): string[] {
+    const inputs = new Set(this.#analyzed.graph.inputs.map((i) => i.name));
+    const seen = new Set([name]);
+    for (const value of seen) {
+      const producer = this.#analyzed.nodes.find((n) => n.node.outputs.includes(value));
+      for (const from of producer?.node.inputs ?? [])
+        if (from !== '' && !this.#analyzed.known.has(from)) seen.add(from);
+    }
+    return [...seen].filter((value) => inputs.has(value));
+  }
+
   #loweringFor({ node, context, outputs }: AnalyzedNode): Lowering {
     const emit = (step: Omit<Step, 'node'>): void => this.#emit({ ...step, node: node.name });
     const scratch = (name: string, dtype: DataType, shape: readonly Dim[]): View =>
@@ -264,7 +276,12 @@ class Lowerer {
       scratch,
       constant: (name, value) => this.#weight(`${node.name}/${name}`, value),
       parts: (index) => this.#partsOf(node.inputs[index]!),
-      check: (lookup) => this.#lookups.push(lookup) - 1,
+      check: ({ indices, table, size }) => {
+        const view = this.#view(node.inputs[indices]!);
+        const offset = view.storage.kind === 'input' ? view.offset : 0;
+        const lookup = { inputs: this.#graphInputs(node.inputs[indices]!), offset, table: node.inputs[table]!, size };
+        return this.#lookups.push(lookup) - 1;
+      },
       emit,
     };
   }

@@ -32,8 +32,11 @@ export interface Lowering {
   parts(index: number): readonly TablePart[];
   /** The symbol that counts the rows of a batch, where the model has one. */
   readonly rows: Dim | undefined;
-  /** Registers a lookup whose indices the kernel checks; returns the code that its error records carry. */
-  check(lookup: Lookup): number;
+  /**
+   * Registers a lookup whose indices (input `indices`) the kernel checks against `size`; returns the code that its error
+   * records carry.
+   */
+  check(lookup: { readonly indices: number; readonly table: number; readonly size: Dim }): number;
   emit(step: Omit<Step, 'node'>): void;
 }
 
@@ -46,8 +49,10 @@ export interface TablePart {
 
 /** What the host needs to explain an index that is out of range. */
 export interface Lookup {
-  /** Name of the value that holds the indices; a graph input where it can be traced to one. */
-  readonly indices: string;
+  /** Graph inputs that the indices come from. */
+  readonly inputs: readonly string[];
+  /** Where a row's first index lies in a row of that input, in elements. */
+  readonly offset: Dim;
   /** Name of the table. */
   readonly table: string;
   /** Size of the axis that is indexed. */

@@ -371,9 +371,11 @@ export class WebGpuExecutable implements Executable {
     const lookup = this.#plan.program.lookups[code]!;
     const size = evaluate(lookup.size, bindings);
     const where = this.#plan.rows === undefined || !this.#plan.rowAnalysis.parallel ? '' : `row ${row}, `;
+    const names = lookup.inputs.map((name) => `'${name}'`).join(' or ');
+    const at = position + evaluate(lookup.offset, bindings);
     return new BraidError(
       'INDEX_OUT_OF_RANGE',
-      `input '${lookup.indices}': ${where}position ${position}: found id ${value}, expected -${size} to ${size - 1} for table '${lookup.table}'`,
+      `input ${names}: ${where}position ${at}: found id ${value}, expected -${size} to ${size - 1} for table '${lookup.table}'`,
     );
   }
 

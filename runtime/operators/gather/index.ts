@@ -189,7 +189,7 @@ const GATHER: Operator = {
     }
     const output = lowering.output(0);
     const data = context.input(0);
-    const code = lowering.check({ indices: context.node.inputs[1]!, table: context.node.inputs[0]!, size: data.shape[axis]! });
+    const code = lowering.check({ indices: 1, table: 0, size: data.shape[axis]! });
     const indexCount = product(output.shape.slice(0, output.shape.length - (data.shape.length - axis - 1)));
     const rowIndices = (lowering.rows && divideExact(indexCount, lowering.rows)) ?? indexCount;
     const indices = lowering.view(1);
