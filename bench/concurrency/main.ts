@@ -37,7 +37,12 @@ function quantile(sorted: readonly number[], q: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? Number.NaN;
 }
 
-async function measure(model: Model, clients: number, inputs: readonly Record<string, Tensor>[], options: Options): Promise<Figures> {
+async function measure(
+  model: Model,
+  clients: number,
+  inputs: readonly Record<string, Tensor>[],
+  options: Options,
+): Promise<Figures> {
   const start = performance.now();
   const from = start + 1000 * Number(options.warmup);
   const until = from + 1000 * Number(options.seconds);
@@ -67,7 +72,9 @@ async function measure(model: Model, clients: number, inputs: readonly Record<st
 async function benchModel(engine: Engine, name: string, options: Options): Promise<Figures[]> {
   const model = await engine.load({ kind: 'zoo', model: name, scale: options.scale });
   const levels = options.clients.split(',').map(Number);
-  const inputs = Array.from({ length: Math.max(...levels) }, (_, i) => zooInputs(name, options.scale, Number(options.rows), i + 1));
+  const inputs = Array.from({ length: Math.max(...levels) }, (_, i) =>
+    zooInputs(name, options.scale, Number(options.rows), i + 1),
+  );
   const { dispatches, rowsPerWave } = await model.summary();
   console.log(`${name}: ${dispatches} dispatches a wave, up to ${rowsPerWave ?? 'any'} rows`);
   const figures: Figures[] = [];
@@ -94,7 +101,9 @@ const program = new Command('concurrency')
   .option('--json <file>', 'write the figures');
 const options = program.parse().opts<Options>();
 const engine = await openEngine({ thread: options.thread });
-console.log(`${engine.device.adapter} (${engine.device.origin}), engine in the ${options.thread} thread, ${options.rows} rows a query`);
+console.log(
+  `${engine.device.adapter} (${engine.device.origin}), engine in the ${options.thread} thread, ${options.rows} rows a query`,
+);
 const figures: Figures[] = [];
 for (const name of options.models.split(',')) figures.push(...(await benchModel(engine, name, options)));
 await engine.close();
