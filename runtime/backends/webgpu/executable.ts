@@ -18,7 +18,7 @@ import { readFromDevice, writeToDevice } from './transfer.js';
 import { WeightBuffers } from './weights.js';
 import type { DeviceCaps } from '../../compile/kernel.js';
 
-/** Words before the inputs in staging memory: the epoch that goes to the error buffer. */
+/** Words before the inputs in staging memory: what goes to the head of the error buffer, a count of 0 and the epoch. */
 const STAGING_HEADER_BYTES = REGION_ALIGNMENT;
 /** Most rows a wave carries, whatever the memory. */
 const MOST_ROWS = 65_536;
@@ -34,8 +34,6 @@ export interface WebGpuContext {
   readonly slots: readonly Slot[];
   /** Largest arena that a plan is laid out for. */
   readonly arenaBytes: number;
-  /** Running count of errors as last read back. */
-  readonly errorCount: { value: number };
   /** A number for the next wave, from 1; unique on the device until the error records are cleared. */
   nextEpoch(): number;
   acquireSlot(): Slot;
@@ -211,7 +209,7 @@ export class WebGpuExecutable implements Executable {
       this.#writeParameters(wave.bindings, layout);
 
       const encoder = device.createCommandEncoder();
-      encoder.copyBufferToBuffer(slot.staging, 0, this.#context.memory.errors, 4, 4);
+      encoder.copyBufferToBuffer(slot.staging, 0, this.#context.memory.errors, 0, 8);
       uploads.forEach(({ from, bytes }, i) => {
         const { storage } = this.#plan.program.inputs[i]!;
         if (bytes > 0)
@@ -255,7 +253,7 @@ export class WebGpuExecutable implements Executable {
 
   /** Writes the inputs of all queries one after another; returns where each input begins and its length. */
   #stage(wave: Wave, staged: ArrayBuffer, epoch: number): { from: number; bytes: number }[] {
-    new Uint32Array(staged, 0, 1)[0] = epoch;
+    new Uint32Array(staged, 0, 2).set([0, epoch]);
     let at = STAGING_HEADER_BYTES;
     return this.#plan.inputs.map(({ dtype }, i) => {
       const from = at;
@@ -346,9 +344,7 @@ export class WebGpuExecutable implements Executable {
   #lookupErrors(wave: Wave, mapped: ArrayBuffer, epoch: number): Map<number, BraidError> {
     const found = new Map<number, BraidError>();
     const words = new Uint32Array(mapped, 0, ERROR_HEADER_WORDS + this.#recordRows(wave) * ERROR_RECORD_WORDS);
-    const count = words[0]!;
-    if (this.#plan.program.lookups.length === 0 || count === this.#context.errorCount.value) return found;
-    this.#context.errorCount.value = count;
+    if (this.#plan.program.lookups.length === 0 || words[0] === 0) return found;
     let row = 0;
     wave.queries.forEach((query, q) => {
       const rows = this.#plan.rowAnalysis.parallel ? query.rows : 1;

@@ -211,6 +211,23 @@ describe('gather', () => {
     await model.dispose();
   });
 
+  it('refuses the same bad query again after another model made the shared memory grow', async () => {
+    const random = new Random();
+    const graph = embeddings(random);
+    const own = new GraphEngine(await openBackend({ arenaBytes: 2 ** 16 }));
+    const model = await own.load(graph);
+    const { query, message } = badQuery(random, 1);
+    await expectRejection('INDEX_OUT_OF_RANGE', message, model.run({ ...query }));
+    // Fewer bytes a row: more rows fit a wave, and the error records grow with them.
+    const b = new GraphBuilder('ids only');
+    const small = b.op('Gather', [b.constant('t', floats([5], [1, 2, 3, 4, 5])), b.input('id', 'int32', ['n'])]);
+    b.output(small, 'float32');
+    await own.load(b.build());
+    await expectRejection('INDEX_OUT_OF_RANGE', message, model.run({ ...query }));
+    expect(await graphProblems(model, graph, { ...goodQuery(random, 3) })).toEqual([]);
+    await own.close();
+  });
+
   it('refuses bad ids in a model without rows, and in one whose ids all rows share', async () => {
     const b = new GraphBuilder('fixed');
     b.output(
