@@ -54,4 +54,8 @@ export interface Lookup {
   readonly size: Dim;
   /** Elements of output that one index makes. */
   readonly elements: Dim;
+  /** Number of indices; where they are repeated over leading dimensions of the table, so are their positions. */
+  readonly count: Dim;
+  /** Elements of output that a row of a record stands for. */
+  readonly rowElements: Dim;
 }

@@ -4,7 +4,7 @@ import type { OutputSource } from '../../compile/lower.js';
 import type { Plan } from '../../compile/plan.js';
 import { deviceBytes, deviceType, elementsOf, type Storage } from '../../compile/view.js';
 import { BraidError } from '../../errors.js';
-import { evaluate, type Bindings } from '../../graph/dim.js';
+import { evaluate, type Bindings, type Dim } from '../../graph/dim.js';
 import { allocate, writeNumber, type TensorData } from '../../graph/dtype.js';
 import { alignUp, REGION_ALIGNMENT } from '../../memory/arena.js';
 import { colorStorages } from '../../memory/colors.js';
@@ -279,7 +279,8 @@ export class WebGpuExecutable implements Executable {
 
   #recordRows(wave: Wave): number {
     if (this.#plan.program.lookups.length === 0) return 0;
-    return Math.max(1, this.#plan.rowAnalysis.parallel ? (wave.bindings.get(this.#plan.rows!) ?? 1) : 1);
+    // Kernels tell rows apart by position alone, whether the plan mixes them or not.
+    return Math.max(1, this.#plan.rows === undefined ? 1 : (wave.bindings.get(this.#plan.rows) ?? 1));
   }
 
   #copyOutputs(
@@ -347,7 +348,7 @@ export class WebGpuExecutable implements Executable {
     if (this.#plan.program.lookups.length === 0 || words[0] === 0) return found;
     let row = 0;
     wave.queries.forEach((query, q) => {
-      const rows = this.#plan.rowAnalysis.parallel ? query.rows : 1;
+      const rows = this.#plan.rows === undefined ? 1 : query.rows;
       for (let r = 0; r < rows && !found.has(q); r++) {
         const at = ERROR_HEADER_WORDS + (row + r) * ERROR_RECORD_WORDS;
         const tag = words[at]!;
@@ -362,9 +363,12 @@ export class WebGpuExecutable implements Executable {
 
   #explain(code: number, row: number, position: number, value: bigint, bindings: Bindings): BraidError {
     const lookup = this.#plan.program.lookups[code]!;
-    const size = evaluate(lookup.size, bindings);
-    const where = this.#plan.rows === undefined || !this.#plan.rowAnalysis.parallel ? '' : `row ${row}, `;
-    const index = Math.floor(position / Math.max(1, evaluate(lookup.elements, bindings)));
+    const at = (dim: Dim): number => evaluate(dim, bindings);
+    const size = at(lookup.size);
+    const separate = this.#plan.rows !== undefined && this.#plan.rowAnalysis.parallel;
+    const where = separate ? `row ${row}, ` : '';
+    const element = separate ? position : row * at(lookup.rowElements) + position;
+    const index = Math.floor(element / Math.max(1, at(lookup.elements))) % Math.max(1, at(lookup.count));
     return new BraidError(
       'INDEX_OUT_OF_RANGE',
       `input '${lookup.indices}': ${where}position ${index}: found id ${value}, expected -${size} to ${size - 1} for table '${lookup.table}'`,

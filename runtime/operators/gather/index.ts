@@ -156,15 +156,17 @@ const GATHER: Operator = {
     const output = lowering.output(0);
     const data = context.input(0);
     const elements = product(data.shape.slice(axis + 1));
+    const count = elementsOf(output);
+    const rowElements = (lowering.rows && divideExact(count, lowering.rows)) ?? count;
+    const indices = lowering.view(1);
     const code = lowering.check({
       indices: context.node.inputs[1]!,
       table: context.node.inputs[0]!,
       size: data.shape[axis]!,
       elements,
+      count: elementsOf(indices),
+      rowElements,
     });
-    const count = elementsOf(output);
-    const rowElements = (lowering.rows && divideExact(count, lowering.rows)) ?? count;
-    const indices = lowering.view(1);
     const parts: readonly TablePart[] =
       axis === 0 ? lowering.parts(0) : [{ view: lowering.view(0), first: 0, count: data.shape[axis]! }];
     for (const part of parts) {

@@ -228,6 +228,30 @@ describe('gather', () => {
     await own.close();
   });
 
+  it('refuses bad ids in any row of a model that mixes rows', async () => {
+    const random = new Random();
+    const b = new GraphBuilder('mixing');
+    const found = b.op('Gather', [b.constant('table', random.floats([5, 2])), b.input('id', 'int64', ['n', 2])]);
+    b.output(b.op('Softmax', [found], { axis: 0 }, { outputs: ['share'] }), 'float32');
+    const graph = b.build();
+    const model = await engine.load(graph);
+    for (const [at, value] of [
+      [0, 5],
+      [5, -6],
+      [7, 9],
+    ] as const) {
+      const id = random.tensor('int64', [4, 2], 0, 5);
+      expect(await graphProblems(model, graph, { id })).toEqual([]);
+      id.data[at] = BigInt(value);
+      await expectRejection(
+        'INDEX_OUT_OF_RANGE',
+        new RegExp(`^input 'id': position ${at}: found id ${value}, expected -5 to 4`),
+        model.run({ id }),
+      );
+    }
+    await model.dispose();
+  });
+
   it('refuses bad ids in a model without rows, and in one whose ids all rows share', async () => {
     const b = new GraphBuilder('fixed');
     b.output(
