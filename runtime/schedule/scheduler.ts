@@ -48,7 +48,7 @@ export class Scheduler {
     const { plan, executable } = target;
     const rows = plan.rows === undefined ? 0 : (bindings.get(plan.rows) ?? 0);
     const most = executable.rowsPerWave(bindings);
-    if (rows <= most) return answer(await this.#enqueue(target, bindings, rows, inputs));
+    if (rows <= most) return answer(await this.#enqueue(target, bindings, rows, 0, inputs));
     if (!plan.concatenable) {
       throw new BraidError(
         'OVERLOADED',
@@ -62,7 +62,7 @@ export class Scheduler {
         const width = data.length / rows;
         return data.subarray(first * width, last * width);
       });
-      return this.#enqueue(target, new Map([...bindings, [plan.rows!, last - first]]), last - first, part);
+      return this.#enqueue(target, new Map([...bindings, [plan.rows!, last - first]]), last - first, first, part);
     });
     return joinRows((await Promise.all(chunks)).map(answer));
   }
@@ -73,11 +73,17 @@ export class Scheduler {
     await new Promise<void>((resolve) => this.#idle.add(resolve));
   }
 
-  #enqueue(target: Target, bindings: Bindings, rows: number, inputs: readonly TensorData[]): Promise<QueryResult> {
+  #enqueue(
+    target: Target,
+    bindings: Bindings,
+    rows: number,
+    firstRow: number,
+    inputs: readonly TensorData[],
+  ): Promise<QueryResult> {
     const { plan } = target;
     const group = plan.otherSymbols.map((s) => bindings.get(s)).join(' ');
     return new Promise((settle) => {
-      this.#queue.push({ target, bindings, rows, inputs, group, settle });
+      this.#queue.push({ target, bindings, rows, firstRow, inputs, group, settle });
       this.#arm();
     });
   }

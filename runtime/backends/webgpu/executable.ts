@@ -354,19 +354,26 @@ export class WebGpuExecutable implements Executable {
         const tag = words[at]!;
         if (Math.floor(tag / ERROR_CODES) !== epoch) continue;
         const value = (BigInt(words[at + 3]! | 0) << 32n) | BigInt(words[at + 2]!);
-        found.set(q, this.#explain(tag % ERROR_CODES, r, words[at + 1]!, value, wave.bindings));
+        found.set(q, this.#explain(tag % ERROR_CODES, query.firstRow, r, words[at + 1]!, value, wave.bindings));
       }
       row += rows;
     });
     return found;
   }
 
-  #explain(code: number, row: number, position: number, value: bigint, bindings: Bindings): BraidError {
+  #explain(
+    code: number,
+    firstRow: number,
+    row: number,
+    position: number,
+    value: bigint,
+    bindings: Bindings,
+  ): BraidError {
     const lookup = this.#plan.program.lookups[code]!;
     const at = (dim: Dim): number => evaluate(dim, bindings);
     const size = at(lookup.size);
     const separate = this.#plan.rows !== undefined && this.#plan.rowAnalysis.parallel;
-    const where = separate ? `row ${row}, ` : '';
+    const where = separate ? `row ${firstRow + row}, ` : '';
     const element = separate ? position : row * at(lookup.rowElements) + position;
     const index = Math.floor(element / Math.max(1, at(lookup.elements))) % Math.max(1, at(lookup.count));
     return new BraidError(

@@ -228,6 +228,26 @@ describe('gather', () => {
     await own.close();
   });
 
+  it('names the row of the query where the query runs in chunks', async () => {
+    const random = new Random();
+    const graph = embeddings(random);
+    const own = new GraphEngine(await openBackend({ arenaBytes: 4096 }));
+    const model = await own.load(graph);
+    const most = (await model.summary()).rowsPerWave!;
+    const rows = 3 * most + 1;
+    const query = goodQuery(random, rows);
+    const bad = 2 * most + 1;
+    query.user.data[bad] = USERS;
+    await expectRejection(
+      'INDEX_OUT_OF_RANGE',
+      new RegExp(`^input 'user': row ${bad}, position 0: found id 50,`),
+      model.run({ ...query }),
+    );
+    query.user.data[bad] = 0;
+    expect(await graphProblems(model, graph, { ...query })).toEqual([]);
+    await own.close();
+  });
+
   it('refuses bad ids in any row of a model that mixes rows', async () => {
     const random = new Random();
     const b = new GraphBuilder('mixing');
