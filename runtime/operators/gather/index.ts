@@ -88,15 +88,21 @@ function gatherStep(call: GatherCall): Omit<Step, 'node'> {
   };
 }
 
-/** A single index known at load picks a window; nothing is moved. */
+/**
+ * A single index known at load picks a window; nothing is moved. A constant of which only the query tells whether it is
+ * inside its dimension goes through the kernel, which checks it.
+ */
 function picked(lowering: Lowering, axis: number): View | undefined {
   const { context } = lowering;
   const index = context.elements(1);
   if (index?.length !== 1 || context.input(1).shape.length !== 0) return undefined;
   const size = context.input(0).shape[axis]!;
   const at = typeof index[0] === 'number' && index[0] < 0 ? add(index[0], size) : index[0]!;
-  const below = compare(at, size);
-  if (below !== undefined && below >= 0) throw context.invalid(`index ${index[0]} is outside dimension ${size}`);
+  const toEnd = compare(at, size);
+  const fromStart = compare(add(at, 1), 0);
+  if (toEnd === 0 || toEnd === 1 || fromStart === 0 || fromStart === -1)
+    throw context.invalid(`index ${index[0]} is outside dimension ${size}`);
+  if ((toEnd === undefined || fromStart === undefined) && context.tensor(1)) return undefined;
   return pickView(lowering.view(0), axis, at);
 }
 

@@ -304,6 +304,43 @@ describe('gather', () => {
       await model.dispose();
     }
   });
+
+  it('refuses constant indices outside a fixed dimension when the model is loaded', async () => {
+    for (const index of [4, -5]) {
+      const b = new GraphBuilder('pick');
+      const at = b.constant('at', ids([], [index]));
+      b.output(b.op('Gather', [b.input('x', 'float32', ['n', 4]), at], { axis: 1 }, { name: 'pick' }), 'float32');
+      await expectRejection(
+        'MODEL_INVALID',
+        new RegExp(`Gather 'pick': index ${index} is outside dimension 4`),
+        engine.load(b.build()),
+      );
+    }
+  });
+
+  it('checks constant indices into a symbolic dimension when the query comes', async () => {
+    const b = new GraphBuilder('pick');
+    const x = b.input('x', 'float32', ['n', 'length', 2]);
+    const pick = (index: number, name: string): void => {
+      const at = b.constant(`at ${index}`, ids([], [index]));
+      b.output(b.op('Gather', [x, at], { axis: 1 }, { outputs: [name] }), 'float32');
+    };
+    pick(0, 'first');
+    pick(-1, 'last');
+    pick(2, 'third');
+    pick(-2, 'before last');
+    const graph = b.build();
+    const model = await engine.load(graph);
+    const random = new Random();
+    expect(await graphProblems(model, graph, { x: random.floats([2, 3, 2]) })).toEqual([]);
+    expect(await graphProblems(model, graph, { x: random.floats([1, 5, 2]) })).toEqual([]);
+    await expectRejection(
+      'INDEX_OUT_OF_RANGE',
+      /'at 2'.*found id 2, expected -2 to 1/,
+      model.run({ x: random.floats([2, 2, 2]) }),
+    );
+    await model.dispose();
+  });
 });
 
 describe('gather from a table cut over several bindings', () => {
