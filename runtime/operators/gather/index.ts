@@ -141,7 +141,7 @@ const GATHER: Operator = {
     for (let o = 0; o < outer; o++) {
       for (const raw of indices.data) {
         const index = raw < 0 ? raw + size : raw;
-        if (index < 0 || index >= size) throw new RangeError(`index ${raw} is outside dimension ${size}`);
+        if (index < 0 || index >= size) throw context.shapes.invalid(`index ${raw} is outside dimension ${size}`);
         const from = (o * size + index) * inner;
         out.set(data.data.subarray(from, from + inner), at);
         at += inner;

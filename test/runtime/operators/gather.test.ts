@@ -341,6 +341,16 @@ describe('gather', () => {
     );
     await model.dispose();
   });
+
+  it('names the node of a lookup that fails while constants fold', () => {
+    const b = new GraphBuilder('constants');
+    b.output(
+      b.op('Gather', [b.constant('t', table), b.constant('i', ids([1], [3]))], {}, { name: 'lookup' }),
+      'float32',
+    );
+    const run = engine.load(b.build());
+    return expectRejection('MODEL_INVALID', /Gather 'lookup': index 3 is outside dimension 3/, run);
+  });
 });
 
 describe('gather from a table cut over several bindings', () => {
