@@ -1,11 +1,11 @@
 import { ERROR_CODES, ERROR_HEADER_WORDS, ERROR_RECORD_WORDS } from '../../../shaders/errors.js';
 import { PARAMETER_WINDOW_BYTES } from '../../../shaders/program.js';
 import type { OutputSource } from '../../compile/lower.js';
-import type { Plan } from '../../compile/plan.js';
+import { knownData, type Plan } from '../../compile/plan.js';
 import { deviceBytes, deviceType, elementsOf, type Storage } from '../../compile/view.js';
 import { BraidError } from '../../errors.js';
 import { evaluate, type Bindings, type Dim } from '../../graph/dim.js';
-import { allocate, writeNumber, type TensorData } from '../../graph/dtype.js';
+import type { TensorData } from '../../graph/dtype.js';
 import { alignUp, REGION_ALIGNMENT } from '../../memory/arena.js';
 import { colorStorages } from '../../memory/colors.js';
 import type { Executable, ExecutableMemory, QueryResult, Wave } from '../backend.js';
@@ -386,12 +386,4 @@ export class WebGpuExecutable implements Executable {
     this.#weights.destroy();
     this.#parameterBuffer.destroy();
   }
-}
-
-function knownData(output: Extract<OutputSource, { kind: 'known' }>, bindings: Bindings): TensorData {
-  if (output.known.kind === 'tensor') return output.known.tensor.data.slice();
-  const { dtype, elements } = output.known.value;
-  const data = allocate(dtype, elements.length);
-  elements.forEach((e, i) => writeNumber(dtype, data, i, evaluate(e, bindings)));
-  return data;
 }
