@@ -3,8 +3,8 @@
  *
  * One record a row of the wave: word 0 the tag, then position, low word and high word of the offending value. The tag is
  * `epoch * ERROR_CODES + code`; epochs grow with every wave, so that records need no clearing: a record counts only if
- * its epoch is the wave's. The buffer starts with a running count of errors (word 0), which tells the host at a glance
- * whether any record was written, and the epoch of the wave (word 1), which the host sets.
+ * its epoch is the wave's. The buffer starts with the wave's count of errors (word 0), which tells the host at a glance
+ * whether any record was written, and the epoch of the wave (word 1); the host sets both before the wave.
  */
 export const ERROR_HEADER_WORDS = 4;
 export const ERROR_RECORD_WORDS = 4;

@@ -49,8 +49,9 @@ ${stridedOffsets('i', rank, 'shape', [
     var sum = 0.0;
     for (var j = 0u; j < length; j++) { sum += exp(data[in_at + j * in_step] - largest); }
 #if ${log}
-    let shift = largest + log(sum);
-    for (var j = 0u; j < length; j++) { out[out_at + j * out_step] = data[in_at + j * in_step] - shift; }
+    // The largest is taken off first: beside large inputs the logarithm would be rounded away.
+    let shift = log(sum);
+    for (var j = 0u; j < length; j++) { out[out_at + j * out_step] = data[in_at + j * in_step] - largest - shift; }
 #else
     let scale = 1.0 / sum;
     for (var j = 0u; j < length; j++) { out[out_at + j * out_step] = exp(data[in_at + j * in_step] - largest) * scale; }

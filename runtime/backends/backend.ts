@@ -8,6 +8,8 @@ import type { BraidError } from '../errors.js';
 export interface WaveQuery {
   /** Rows of this query; 0 where the plan has no row symbol. */
   readonly rows: number;
+  /** Where these rows begin in the query they are a chunk of; 0 for a whole query. Errors name rows of the query. */
+  readonly firstRow: number;
   /** Elements of every input, in the order of the plan's inputs. */
   readonly inputs: readonly TensorData[];
 }

@@ -276,11 +276,12 @@ class Lowerer {
       scratch,
       constant: (name, value) => this.#weight(`${node.name}/${name}`, value),
       parts: (index) => this.#partsOf(node.inputs[index]!),
-      check: ({ indices, table, size }) => {
+      check: ({ indices, table, ...lookup }) => {
         const view = this.#view(node.inputs[indices]!);
         const offset = view.storage.kind === 'input' ? view.offset : 0;
-        const lookup = { inputs: this.#graphInputs(node.inputs[indices]!), offset, table: node.inputs[table]!, size };
-        return this.#lookups.push(lookup) - 1;
+        const inputs = this.#graphInputs(node.inputs[indices]!).map((name) => `'${name}'`);
+        const source = inputs.length > 0 ? `input ${inputs.join(' or ')}` : nodeLabel(node);
+        return this.#lookups.push({ ...lookup, source, offset, table: node.inputs[table]! }) - 1;
       },
       emit,
     };

@@ -36,7 +36,9 @@ export interface Lowering {
    * Registers a lookup whose indices (input `indices`) the kernel checks against `size`; returns the code that its error
    * records carry.
    */
-  check(lookup: { readonly indices: number; readonly table: number; readonly size: Dim }): number;
+  check(
+    lookup: Omit<Lookup, 'source' | 'offset' | 'table'> & { readonly indices: number; readonly table: number },
+  ): number;
   emit(step: Omit<Step, 'node'>): void;
 }
 
@@ -49,12 +51,18 @@ export interface TablePart {
 
 /** What the host needs to explain an index that is out of range. */
 export interface Lookup {
-  /** Graph inputs that the indices come from. */
-  readonly inputs: readonly string[];
+  /** What the indices come from, as a message names it: graph inputs, or the node where they are constants. */
+  readonly source: string;
   /** Where a row's first index lies in a row of that input, in elements. */
   readonly offset: Dim;
   /** Name of the table. */
   readonly table: string;
   /** Size of the axis that is indexed. */
   readonly size: Dim;
+  /** Runs of output that one index makes; records count runs. */
+  readonly runsPerIndex: Dim;
+  /** Number of indices; where they are repeated over leading dimensions of the table, so are their positions. */
+  readonly count: Dim;
+  /** Runs of output that a row of a record stands for. */
+  readonly rowRuns: Dim;
 }

@@ -2,9 +2,9 @@ import { add, evaluate, symbolsOf, type Bindings, type Dim } from '../graph/dim.
 import type { Graph } from '../graph/graph.js';
 import { BraidError } from '../errors.js';
 import { analyze, type AnalyzedGraph } from './analyze.js';
-import { lower, type LowerOptions, type Program } from './lower.js';
+import { lower, type LowerOptions, type OutputSource, type Program } from './lower.js';
 import { analyzeRows, liftRows, rowFactor, type RowAnalysis } from './rows.js';
-import type { DataType } from '../graph/dtype.js';
+import { allocate, writeNumber, type DataType, type TensorData } from '../graph/dtype.js';
 import { viewText } from './view.js';
 
 export interface CompileOptions extends LowerOptions {
@@ -114,6 +114,15 @@ export function bindSymbols(inputs: readonly PlanValue[], dims: readonly (readon
 /** Sizes of a shape under bindings. */
 export function concreteShape(shape: readonly Dim[], bindings: Bindings): number[] {
   return shape.map((d) => evaluate(d, bindings));
+}
+
+/** The elements of an output that was known at load, up to the sizes of the query. */
+export function knownData(output: Extract<OutputSource, { kind: 'known' }>, bindings: Bindings): TensorData {
+  if (output.known.kind === 'tensor') return output.known.tensor.data.slice();
+  const { dtype, elements } = output.known.value;
+  const data = allocate(dtype, elements.length);
+  elements.forEach((e, i) => writeNumber(dtype, data, i, evaluate(e, bindings)));
+  return data;
 }
 
 /** The plan as lines of text, a step a line: what `braid inspect` prints and tests read. */

@@ -1,5 +1,6 @@
 import type { Backend, Executable, QueryResult, WaveQuery } from '../backends/backend.js';
-import type { Plan } from '../compile/plan.js';
+import { knownData, type Plan } from '../compile/plan.js';
+import { rowFactor } from '../compile/rows.js';
 import { BraidError, toBraidError } from '../errors.js';
 import type { Bindings } from '../graph/dim.js';
 import type { TensorData } from '../graph/dtype.js';
@@ -48,7 +49,7 @@ export class Scheduler {
     const { plan, executable } = target;
     const rows = plan.rows === undefined ? 0 : (bindings.get(plan.rows) ?? 0);
     const most = executable.rowsPerWave(bindings);
-    if (rows <= most) return answer(await this.#enqueue(target, bindings, rows, inputs));
+    if (rows <= most) return answer(await this.#enqueue(target, bindings, rows, 0, inputs));
     if (!plan.concatenable) {
       throw new BraidError(
         'OVERLOADED',
@@ -62,9 +63,9 @@ export class Scheduler {
         const width = data.length / rows;
         return data.subarray(first * width, last * width);
       });
-      return this.#enqueue(target, new Map([...bindings, [plan.rows!, last - first]]), last - first, part);
+      return this.#enqueue(target, new Map([...bindings, [plan.rows!, last - first]]), last - first, first, part);
     });
-    return joinRows((await Promise.all(chunks)).map(answer));
+    return joinChunks(plan, bindings, (await Promise.all(chunks)).map(answer));
   }
 
   /** Resolves when nothing waits and nothing runs. */
@@ -73,11 +74,17 @@ export class Scheduler {
     await new Promise<void>((resolve) => this.#idle.add(resolve));
   }
 
-  #enqueue(target: Target, bindings: Bindings, rows: number, inputs: readonly TensorData[]): Promise<QueryResult> {
+  #enqueue(
+    target: Target,
+    bindings: Bindings,
+    rows: number,
+    firstRow: number,
+    inputs: readonly TensorData[],
+  ): Promise<QueryResult> {
     const { plan } = target;
     const group = plan.otherSymbols.map((s) => bindings.get(s)).join(' ');
     return new Promise((settle) => {
-      this.#queue.push({ target, bindings, rows, inputs, group, settle });
+      this.#queue.push({ target, bindings, rows, firstRow, inputs, group, settle });
       this.#arm();
     });
   }
@@ -145,9 +152,12 @@ function answer(result: QueryResult): readonly TensorData[] {
   return result.outputs;
 }
 
-/** Concatenates the chunks of each output. */
-function joinRows(chunks: readonly (readonly TensorData[])[]): TensorData[] {
+/** Concatenates the chunks of each output that carries rows; the others are those of the whole query. */
+function joinChunks(plan: Plan, bindings: Bindings, chunks: readonly (readonly TensorData[])[]): TensorData[] {
   return chunks[0]!.map((first, i) => {
+    const source = plan.program.outputs[i]!;
+    if (source.kind === 'known') return knownData(source, bindings);
+    if (rowFactor(plan.outputs[i]!.shape, plan.rows!) === 0) return first;
     const parts = chunks.map((c) => c[i]!);
     const make = first.constructor as new (length: number) => TensorData;
     const whole = new make(parts.reduce((n, p) => n + p.length, 0));

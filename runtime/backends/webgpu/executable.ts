@@ -1,11 +1,11 @@
 import { ERROR_CODES, ERROR_HEADER_WORDS, ERROR_RECORD_WORDS } from '../../../shaders/errors.js';
 import { PARAMETER_WINDOW_BYTES } from '../../../shaders/program.js';
 import type { OutputSource } from '../../compile/lower.js';
-import type { Plan } from '../../compile/plan.js';
+import { knownData, type Plan } from '../../compile/plan.js';
 import { deviceBytes, deviceType, elementsOf, type Storage } from '../../compile/view.js';
 import { BraidError } from '../../errors.js';
-import { evaluate, type Bindings } from '../../graph/dim.js';
-import { allocate, writeNumber, type TensorData } from '../../graph/dtype.js';
+import { evaluate, type Bindings, type Dim } from '../../graph/dim.js';
+import type { TensorData } from '../../graph/dtype.js';
 import { alignUp, REGION_ALIGNMENT } from '../../memory/arena.js';
 import { colorStorages } from '../../memory/colors.js';
 import type { Executable, ExecutableMemory, QueryResult, Wave } from '../backend.js';
@@ -18,7 +18,7 @@ import { readFromDevice, writeToDevice } from './transfer.js';
 import { WeightBuffers } from './weights.js';
 import type { DeviceCaps } from '../../compile/kernel.js';
 
-/** Words before the inputs in staging memory: the epoch that goes to the error buffer. */
+/** Words before the inputs in staging memory: what goes to the head of the error buffer, a count of 0 and the epoch. */
 const STAGING_HEADER_BYTES = REGION_ALIGNMENT;
 /** Most rows a wave carries, whatever the memory. */
 const MOST_ROWS = 65_536;
@@ -34,8 +34,6 @@ export interface WebGpuContext {
   readonly slots: readonly Slot[];
   /** Largest arena that a plan is laid out for. */
   readonly arenaBytes: number;
-  /** Running count of errors as last read back. */
-  readonly errorCount: { value: number };
   /** @throws BraidError DEVICE_LOST once the device failed. */
   checkDevice(): void;
   /** A number for the next wave, from 1; unique on the device until the error records are cleared. */
@@ -213,7 +211,7 @@ export class WebGpuExecutable implements Executable {
       this.#writeParameters(wave.bindings, layout);
 
       const encoder = device.createCommandEncoder();
-      encoder.copyBufferToBuffer(slot.staging, 0, this.#context.memory.errors, 4, 4);
+      encoder.copyBufferToBuffer(slot.staging, 0, this.#context.memory.errors, 0, 8);
       uploads.forEach(({ from, bytes }, i) => {
         const { storage } = this.#plan.program.inputs[i]!;
         if (bytes > 0)
@@ -258,7 +256,7 @@ export class WebGpuExecutable implements Executable {
 
   /** Writes the inputs of all queries one after another; returns where each input begins and its length. */
   #stage(wave: Wave, staged: ArrayBuffer, epoch: number): { from: number; bytes: number }[] {
-    new Uint32Array(staged, 0, 1)[0] = epoch;
+    new Uint32Array(staged, 0, 2).set([0, epoch]);
     let at = STAGING_HEADER_BYTES;
     return this.#plan.inputs.map(({ dtype }, i) => {
       const from = at;
@@ -284,7 +282,8 @@ export class WebGpuExecutable implements Executable {
 
   #recordRows(wave: Wave): number {
     if (this.#plan.program.lookups.length === 0) return 0;
-    return Math.max(1, this.#plan.rowAnalysis.parallel ? (wave.bindings.get(this.#plan.rows!) ?? 1) : 1);
+    // Kernels tell rows apart by position alone, whether the plan mixes them or not.
+    return Math.max(1, this.#plan.rows === undefined ? 1 : (wave.bindings.get(this.#plan.rows) ?? 1));
   }
 
   #copyOutputs(
@@ -349,33 +348,41 @@ export class WebGpuExecutable implements Executable {
   #lookupErrors(wave: Wave, mapped: ArrayBuffer, epoch: number): Map<number, BraidError> {
     const found = new Map<number, BraidError>();
     const words = new Uint32Array(mapped, 0, ERROR_HEADER_WORDS + this.#recordRows(wave) * ERROR_RECORD_WORDS);
-    const count = words[0]!;
-    if (this.#plan.program.lookups.length === 0 || count === this.#context.errorCount.value) return found;
-    this.#context.errorCount.value = count;
+    if (this.#plan.program.lookups.length === 0 || words[0] === 0) return found;
     let row = 0;
     wave.queries.forEach((query, q) => {
-      const rows = this.#plan.rowAnalysis.parallel ? query.rows : 1;
+      const rows = this.#plan.rows === undefined ? 1 : query.rows;
       for (let r = 0; r < rows && !found.has(q); r++) {
         const at = ERROR_HEADER_WORDS + (row + r) * ERROR_RECORD_WORDS;
         const tag = words[at]!;
         if (Math.floor(tag / ERROR_CODES) !== epoch) continue;
         const value = (BigInt(words[at + 3]! | 0) << 32n) | BigInt(words[at + 2]!);
-        found.set(q, this.#explain(tag % ERROR_CODES, r, words[at + 1]!, value, wave.bindings));
+        found.set(q, this.#explain(tag % ERROR_CODES, query.firstRow, r, words[at + 1]!, value, wave.bindings));
       }
       row += rows;
     });
     return found;
   }
 
-  #explain(code: number, row: number, position: number, value: bigint, bindings: Bindings): BraidError {
+  #explain(
+    code: number,
+    firstRow: number,
+    row: number,
+    position: number,
+    value: bigint,
+    bindings: Bindings,
+  ): BraidError {
     const lookup = this.#plan.program.lookups[code]!;
-    const size = evaluate(lookup.size, bindings);
-    const where = this.#plan.rows === undefined || !this.#plan.rowAnalysis.parallel ? '' : `row ${row}, `;
-    const names = lookup.inputs.map((name) => `'${name}'`).join(' or ');
-    const at = position + evaluate(lookup.offset, bindings);
+    const at = (dim: Dim): number => evaluate(dim, bindings);
+    const size = at(lookup.size);
+    const separate = this.#plan.rows !== undefined && this.#plan.rowAnalysis.parallel;
+    const where = separate ? `row ${firstRow + row}, ` : '';
+    const run = separate ? position : row * at(lookup.rowRuns) + position;
+    const index =
+      (Math.floor(run / Math.max(1, at(lookup.runsPerIndex))) % Math.max(1, at(lookup.count))) + at(lookup.offset);
     return new BraidError(
       'INDEX_OUT_OF_RANGE',
-      `input ${names}: ${where}position ${at}: found id ${value}, expected -${size} to ${size - 1} for table '${lookup.table}'`,
+      `${lookup.source}: ${where}position ${index}: found id ${value}, expected -${size} to ${size - 1} for table '${lookup.table}'`,
     );
   }
 
@@ -383,12 +390,4 @@ export class WebGpuExecutable implements Executable {
     this.#weights.destroy();
     this.#parameterBuffer.destroy();
   }
-}
-
-function knownData(output: Extract<OutputSource, { kind: 'known' }>, bindings: Bindings): TensorData {
-  if (output.known.kind === 'tensor') return output.known.tensor.data.slice();
-  const { dtype, elements } = output.known.value;
-  const data = allocate(dtype, elements.length);
-  elements.forEach((e, i) => writeNumber(dtype, data, i, evaluate(e, bindings)));
-  return data;
 }

@@ -55,7 +55,6 @@ export class WebGpuBackend implements Backend {
       memory: this.#memory,
       slots: this.#slots,
       arenaBytes: Math.min(options.arenaBytes ?? 2 ** 28, deviceBinding),
-      errorCount: { value: 0 },
       checkDevice: () => this.#checkDevice(),
       nextEpoch: () => this.#nextEpoch(),
       acquireSlot: () => {

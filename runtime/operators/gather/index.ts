@@ -20,8 +20,8 @@ interface GatherCall {
   readonly output: View;
   readonly axis: number;
   readonly size: Dim;
-  /** Indices that a row of the batch has. */
-  readonly rowIndices: Dim;
+  /** Runs that a row of the batch has. */
+  readonly rowRuns: Dim;
   readonly code: number;
 }
 
@@ -32,7 +32,7 @@ const ELEMENTS_PER_LANE = 4;
  * The output as runs of elements that one index copies whole: the last dimension behind the axis is the run, everything
  * before it is walked by the strides of data, indices and output.
  */
-function runsOf({ data: { view }, indices, output, axis }: GatherCall): {
+function runsOf({ data: { view }, indices, output, axis }: Pick<GatherCall, 'data' | 'indices' | 'output' | 'axis'>): {
   readonly run: Dim;
   readonly runStrides: readonly [data: Dim, output: Dim];
   readonly shape: readonly Dim[];
@@ -67,7 +67,7 @@ function runsOf({ data: { view }, indices, output, axis }: GatherCall): {
 function gatherStep(call: GatherCall): Omit<Step, 'node'> {
   const { data, indices, output, axis } = call;
   const { view } = data;
-  const { run, runStrides, shape, strides, repeats } = runsOf(call);
+  const { run, runStrides, shape, strides } = runsOf(call);
   const count = product(shape);
   const element = deviceType(view.dtype);
   const indexType = deviceType(indices.dtype);
@@ -105,7 +105,7 @@ function gatherStep(call: GatherCall): Omit<Step, 'node'> {
             lanes,
             run_data_stride: runStrides[0],
             run_out_stride: runStrides[1],
-            row_runs: mul(call.rowIndices, repeats),
+            row_runs: call.rowRuns,
             code: call.code,
             data_start: { start: view },
             ids_start: { start: indices },
@@ -122,15 +122,21 @@ function gatherStep(call: GatherCall): Omit<Step, 'node'> {
   };
 }
 
-/** A single index known at load picks a window; nothing is moved. */
+/**
+ * A single index known at load picks a window; nothing is moved. A constant of which only the query tells whether it is
+ * inside its dimension goes through the kernel, which checks it.
+ */
 function picked(lowering: Lowering, axis: number): View | undefined {
   const { context } = lowering;
   const index = context.elements(1);
   if (index?.length !== 1 || context.input(1).shape.length !== 0) return undefined;
   const size = context.input(0).shape[axis]!;
   const at = typeof index[0] === 'number' && index[0] < 0 ? add(index[0], size) : index[0]!;
-  const below = compare(at, size);
-  if (below !== undefined && below >= 0) throw context.invalid(`index ${index[0]} is outside dimension ${size}`);
+  const toEnd = compare(at, size);
+  const fromStart = compare(add(at, 1), 0);
+  if (toEnd === 0 || toEnd === 1 || fromStart === 0 || fromStart === -1)
+    throw context.invalid(`index ${index[0]} is outside dimension ${size}`);
+  if ((toEnd === undefined || fromStart === undefined) && context.tensor(1)) return undefined;
   return pickView(lowering.view(0), axis, at);
 }
 
@@ -169,7 +175,7 @@ const GATHER: Operator = {
     for (let o = 0; o < outer; o++) {
       for (const raw of indices.data) {
         const index = raw < 0 ? raw + size : raw;
-        if (index < 0 || index >= size) throw new RangeError(`index ${raw} is outside dimension ${size}`);
+        if (index < 0 || index >= size) throw context.shapes.invalid(`index ${raw} is outside dimension ${size}`);
         const from = (o * size + index) * inner;
         out.set(data.data.subarray(from, from + inner), at);
         at += inner;
@@ -189,14 +195,24 @@ const GATHER: Operator = {
     }
     const output = lowering.output(0);
     const data = context.input(0);
-    const code = lowering.check({ indices: 1, table: 0, size: data.shape[axis]! });
+    const indices = lowering.view(1);
+    const size = data.shape[axis]!;
+    const parts: readonly TablePart[] =
+      axis === 0 ? lowering.parts(0) : [{ view: lowering.view(0), first: 0, count: size }];
+    const { repeats } = runsOf({ data: parts[0]!, indices, output, axis });
     const indexCount = product(output.shape.slice(0, output.shape.length - (data.shape.length - axis - 1)));
     const rowIndices = (lowering.rows && divideExact(indexCount, lowering.rows)) ?? indexCount;
-    const indices = lowering.view(1);
-    const parts: readonly TablePart[] =
-      axis === 0 ? lowering.parts(0) : [{ view: lowering.view(0), first: 0, count: data.shape[axis]! }];
+    const rowRuns = mul(rowIndices, repeats);
+    const code = lowering.check({
+      indices: 1,
+      table: 0,
+      size,
+      runsPerIndex: repeats,
+      count: elementsOf(indices),
+      rowRuns,
+    });
     for (const part of parts) {
-      lowering.emit(gatherStep({ data: part, indices, output, axis, size: data.shape[axis]!, rowIndices, code }));
+      lowering.emit(gatherStep({ data: part, indices, output, axis, size, rowRuns, code }));
     }
   },
 };

@@ -76,7 +76,15 @@ export const CONCAT: Operator = {
     const result = lowering.output(0);
     concatSlices(lowering.context, result).forEach((slice, i) => {
       const view = lowering.view(i);
-      if (!sameView(view, slice)) lowering.emit(copyStep(view, slice));
+      if (sameView(view, slice)) return;
+      // A value that is concatenated twice, or beside a window on itself, lies in the result already; a step may not
+      // read the buffer that it writes.
+      let source = view;
+      if (view.storage === slice.storage) {
+        source = lowering.scratch(`part${i}`, view.dtype, view.shape);
+        lowering.emit(copyStep(view, source));
+      }
+      lowering.emit(copyStep(source, slice));
     });
   },
 };

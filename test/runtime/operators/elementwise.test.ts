@@ -1,0 +1,342 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { GraphBuilder, GraphEngine, tensorOf, type DataType, type Tensor } from '../../../runtime/index.js';
+import {
+  data,
+  deviceProblems,
+  floats,
+  known,
+  Random,
+  referenceProblems,
+  rowsOf,
+  SEED,
+  symbolic,
+  uncovered,
+  type Case,
+} from '../../support/cases.js';
+import { openBackend } from '../../support/device.js';
+import { FAMILIES } from '../../support/families.js';
+
+const list = (...values: number[]): Tensor => floats([values.length], values);
+const bools = (...values: number[]): Tensor => tensorOf('bool', [values.length], values);
+const integers = (dtype: DataType, ...values: number[]): Tensor => tensorOf(dtype, [values.length], values);
+
+/** A function of one list, its values worked out apart from Braid. */
+function unary(op: string, x: number[], y: number[], attributes: Record<string, number> = {}): Case {
+  const title = `of [${x.join(', ')}] ${JSON.stringify(attributes)}`;
+  return { title, op, inputs: [data(list(...x))], attributes, expected: [list(...y)] };
+}
+
+function binary(op: string, a: Tensor, b: Tensor, y: Tensor): Case {
+  return { title: `of ${a.dtype} [${a.data.join()}]`, op, inputs: [data(a), data(b)], expected: [y] };
+}
+
+// Values by Python's math module and by the definitions in the ONNX operator pages.
+const UNARY: Case[] = [
+  unary('Abs', [-1.5, 0, 2], [1.5, 0, 2]),
+  unary('Ceil', [-1.5, 1.2, 2], [-1, 2, 2]),
+  { ...unary('Cos', [0, 1, -2], [1, 0.5403023, -0.4161468]), atol: 2 ** -11 },
+  unary('Elu', [-1, 0, 1], [-1.2642411, 0, 1], { alpha: 2 }),
+  unary('Elu', [-1, 0, 1], [-0.6321206, 0, 1]),
+  unary('Erf', [-3, -0.5, 0, 1e-3, 0.5, 1], [-0.9999779, -0.5204999, 0, 1.128379e-3, 0.5204999, 0.8427008]),
+  unary('Exp', [-1, 0, 1], [0.3678794, 1, Math.E]),
+  unary('Floor', [-1.5, 1.2, 2], [-2, 1, 2]),
+  unary('HardSigmoid', [-1, 0, 1, 9], [0.1, 0.6, 1, 1], { alpha: 0.5, beta: 0.6 }),
+  unary('HardSigmoid', [-3, 0, 1], [0, 0.5, 0.7]),
+  unary('HardSwish', [-4, -1, 0, 1, 4], [0, -0.3333333, 0, 0.6666667, 4]),
+  unary('LeakyRelu', [-1, 0, 1], [-0.1, 0, 1], { alpha: 0.1 }),
+  unary('LeakyRelu', [-1, 0, 1], [-0.01, 0, 1]),
+  unary('Log', [1, 10], [0, Math.LN10]),
+  unary('Mish', [-1, 0, 1, 30], [-0.3034015, 0, 0.8650984, 30]),
+  unary('Neg', [-4, 2, 0], [4, -2, 0]),
+  unary('Reciprocal', [-4, 2], [-0.25, 0.5]),
+  unary('Relu', [-1, 0, 1], [0, 0, 1]),
+  unary('Round', [0.1, 0.5, 0.9, 1.2, 1.5, 2.3, 2.5, -1.5, -2.5], [0, 0, 1, 1, 2, 2, 2, -2, -2]),
+  unary('Selu', [-1, 0, 1], [-1.1113307, 0, 1.050701]),
+  unary('Selu', [-1, 0, 1], [-3.7927234, 0, 3], { alpha: 2, gamma: 3 }),
+  unary('Sigmoid', [-100, -1, 0, 1, 100], [0, 0.2689414, 0.5, 0.7310586, 1]),
+  unary('Sign', [-3, 0, 5], [-1, 0, 1]),
+  { ...unary('Sin', [0, 1, -2], [0, 0.841471, -0.9092974]), atol: 2 ** -11 },
+  unary('Softplus', [-100, -1, 0, 1, 100], [0, 0.3132617, Math.LN2, 1.3132617, 100]),
+  unary('Softsign', [-1, 0, 3], [-0.5, 0, 0.75]),
+  unary('Sqrt', [1, 4, 0], [1, 2, 0]),
+  unary('Tanh', [-100, -1, 0, 1, 100], [-1, -0.7615942, 0, 0.7615942, 1]),
+  unary('ThresholdedRelu', [-1.5, 0, 1.2, 2, 2.2], [0, 0, 0, 0, 2.2], { alpha: 2 }),
+  unary('ThresholdedRelu', [1, 1.5], [0, 1.5]),
+  { title: 'of bools', op: 'Not', inputs: [data(bools(0, 1, 1))], expected: [bools(1, 0, 0)] },
+];
+
+const BINARY: Case[] = [
+  binary('Add', list(1, 2), list(3, -4), list(4, -2)),
+  binary('Sub', list(1, 2), list(3, -4), list(-2, 6)),
+  binary('Mul', list(1, 2), list(3, -4), list(3, -8)),
+  binary('Div', list(3, 1), list(2, -4), list(1.5, -0.25)),
+  binary('Pow', list(1, 2, 3), list(4, 5, 6), list(1, 32, 729)),
+  // The edges: any base to the power 0, negative bases to whole powers, roots.
+  binary(
+    'Pow',
+    list(0, -2, 5, -2, -2, -2, 9, 0, 2),
+    list(0, 0, 0, 3, 2, -1, 0.5, 3, -2),
+    list(1, 1, 1, -8, 4, -0.5, 3, 0, 0.25),
+  ),
+  binary('PRelu', list(-2, 0, 3), list(0.5, 0.5, 0.5), list(-1, 0, 3)),
+  binary('Equal', list(1, 2, 3), list(1, 3, 2), bools(1, 0, 0)),
+  binary('Greater', list(1, 2, 3), list(1, 3, 2), bools(0, 0, 1)),
+  binary('GreaterOrEqual', list(1, 2, 3), list(1, 3, 2), bools(1, 0, 1)),
+  binary('Less', list(1, 2, 3), list(1, 3, 2), bools(0, 1, 0)),
+  binary('LessOrEqual', list(1, 2, 3), list(1, 3, 2), bools(1, 1, 0)),
+  binary('And', bools(0, 0, 1, 1), bools(0, 1, 0, 1), bools(0, 0, 0, 1)),
+  binary('Or', bools(0, 0, 1, 1), bools(0, 1, 0, 1), bools(0, 1, 1, 1)),
+  binary('Xor', bools(0, 0, 1, 1), bools(0, 1, 0, 1), bools(0, 1, 1, 0)),
+  binary('Equal', bools(0, 0, 1, 1), bools(0, 1, 0, 1), bools(1, 0, 0, 1)),
+];
+
+const three = [list(3, 2, 1), list(1, 4, 4), list(2, 5, 3)];
+const VARIADIC: Case[] = [
+  { title: 'of three', op: 'Max', inputs: three.map((t) => data(t)), expected: [list(3, 5, 4)] },
+  { title: 'of three', op: 'Min', inputs: three.map((t) => data(t)), expected: [list(1, 2, 1)] },
+  { title: 'of three', op: 'Sum', inputs: three.map((t) => data(t)), expected: [list(6, 11, 8)] },
+  { title: 'of one', op: 'Max', inputs: [data(three[0]!)], expected: [three[0]!] },
+  { title: 'of one', op: 'Min', inputs: [data(three[0]!)], expected: [three[0]!] },
+  { title: 'of one', op: 'Sum', inputs: [data(three[0]!)], expected: [three[0]!] },
+];
+
+// Sums, products and comparisons whose carries and signs cross the 32-bit words.
+const WORD = 2 ** 32;
+const bigA = integers('int64', 5, -1, WORD - 1, WORD * 3, -WORD, 7);
+const bigB = integers('int64', -7, 1, 1, -5, -WORD, 7);
+const INTEGERS: Case[] = [
+  binary('Add', bigA, bigB, integers('int64', -2, 0, WORD, WORD * 3 - 5, -2 * WORD, 14)),
+  binary('Sub', bigA, bigB, integers('int64', 12, -2, WORD - 2, WORD * 3 + 5, 0, 0)),
+  binary(
+    'Mul',
+    integers('int64', -5, 70_000, -WORD, 3),
+    integers('int64', 7, 70_000, 3, -1),
+    integers('int64', -35, 4_900_000_000, -3 * WORD, -3),
+  ),
+  binary('Equal', bigA, bigB, bools(0, 0, 0, 0, 1, 1)),
+  binary('Less', bigA, bigB, bools(0, 1, 0, 0, 0, 0)),
+  binary('LessOrEqual', bigA, bigB, bools(0, 1, 0, 0, 1, 1)),
+  binary('Greater', bigA, bigB, bools(1, 0, 1, 1, 0, 0)),
+  binary('GreaterOrEqual', bigA, bigB, bools(1, 0, 1, 1, 1, 1)),
+  binary('Max', bigA, bigB, integers('int64', 5, 1, WORD - 1, WORD * 3, -WORD, 7)),
+  binary('Min', bigA, bigB, integers('int64', -7, -1, 1, -5, -WORD, 7)),
+  {
+    title: 'int64',
+    op: 'Neg',
+    inputs: [data(bigA)],
+    expected: [integers('int64', -5, 1, 1 - WORD, WORD * -3, WORD, -7)],
+  },
+  { title: 'int64', op: 'Abs', inputs: [data(bigA)], expected: [integers('int64', 5, 1, WORD - 1, WORD * 3, WORD, 7)] },
+  binary('Add', integers('int32', 1, -2), integers('int32', 3, -4), integers('int32', 4, -6)),
+  binary('Sub', integers('int32', 1, -2), integers('int32', 3, -4), integers('int32', -2, 2)),
+  binary('Mul', integers('int32', 3, -2), integers('int32', 3, 4), integers('int32', 9, -8)),
+  binary('Div', integers('int32', 7, -7), integers('int32', 2, 2), integers('int32', 3, -3)),
+  binary('Pow', integers('int32', 2, -3, 5), integers('int32', 10, 3, 0), integers('int32', 1024, -27, 1)),
+  binary('Less', integers('int32', -1, 2), integers('int32', 1, 2), bools(1, 0)),
+  binary('Max', integers('int32', -1, 2), integers('int32', 1, -2), integers('int32', 1, 2)),
+  binary('Min', integers('uint32', 1, WORD - 1), integers('uint32', 2, 5), integers('uint32', 1, 5)),
+  binary('Greater', integers('uint32', 1, WORD - 1), integers('uint32', 2, 5), bools(0, 1)),
+  { title: 'int32', op: 'Abs', inputs: [data(integers('int32', -3, 4))], expected: [integers('int32', 3, 4)] },
+  { title: 'int32', op: 'Neg', inputs: [data(integers('int32', -3, 4))], expected: [integers('int32', 3, -4)] },
+  { title: 'int32', op: 'Sign', inputs: [data(integers('int32', -3, 0, 4))], expected: [integers('int32', -1, 0, 1)] },
+  { title: 'int32', op: 'Relu', inputs: [data(integers('int32', -3, 4))], expected: [integers('int32', 0, 4)] },
+];
+
+const choose = (dtype: DataType): Case => ({
+  title: `of ${dtype}`,
+  op: 'Where',
+  inputs: [data(bools(1, 0, 1)), data(integers(dtype, 1, 2, 3)), data(integers(dtype, 4, 5, 6))],
+  expected: [integers(dtype, 1, 5, 3)],
+});
+
+const clip = (title: string, opset: number, inputs: Case['inputs'], expected: Tensor, attributes = {}): Case => ({
+  title,
+  op: 'Clip',
+  opset,
+  inputs,
+  attributes,
+  expected: [expected],
+});
+const scalar = (value: number, dtype: DataType = 'float32') => known(tensorOf(dtype, [], [value]));
+const CLIP: Case[] = [
+  clip('between two', 13, [data(list(-2, 0, 2)), scalar(-1), scalar(1)], list(-1, 0, 1)),
+  clip('from below', 13, [data(list(-2, 0, 2)), scalar(0)], list(0, 0, 2)),
+  clip('from above', 13, [data(list(-2, 0, 2)), undefined, scalar(0)], list(-2, 0, 0)),
+  clip('without bounds', 13, [data(list(-2, 0, 2e38))], list(-2, 0, 2e38)),
+  clip('with bounds that cross', 13, [data(list(-2, 0, 6)), scalar(2), scalar(1)], list(1, 1, 1)),
+  clip('with attributes', 10, [data(list(-2, 0, 2))], list(-1, 0, 1), { min: -1, max: 1 }),
+  clip('with one attribute', 6 + 1, [data(list(-2, 0, 2))], list(0, 0, 2), { min: 0 }),
+  clip(
+    'of int32',
+    13,
+    [data(integers('int32', -9, 0, 9)), scalar(-3, 'int32'), scalar(3, 'int32')],
+    integers('int32', -3, 0, 3),
+  ),
+];
+
+const TYPE_CODES = {
+  float32: 1,
+  uint8: 2,
+  int8: 3,
+  int16: 5,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float16: 10,
+  float64: 11,
+  uint32: 12,
+  bfloat16: 16,
+};
+const cast = (from: Tensor, to: Tensor): Case => ({
+  title: `${from.dtype} to ${to.dtype}`,
+  op: 'Cast',
+  inputs: [data(from)],
+  attributes: { to: TYPE_CODES[to.dtype as keyof typeof TYPE_CODES] },
+  expected: [to],
+});
+const CASTS: Case[] = [
+  cast(list(-1.7, 0, 2.9, 3e9), integers('int64', -1, 0, 2, 3e9)),
+  cast(list(-1.7, 0, 2.9), integers('int32', -1, 0, 2)),
+  cast(list(1.7, 0, 2.9), integers('uint8', 1, 0, 2)),
+  cast(list(-1.7, 0, 2.9), integers('int8', -1, 0, 2)),
+  cast(list(-1.7, 0, 0.1), bools(1, 0, 1)),
+  // 1/3 in binary16 is 0.333251953125.
+  cast(list(1 / 3, 1, 65_504), tensorOf('float16', [3], [0.333251953125, 1, 65_504])),
+  cast(list(-1.5, 2), tensorOf('float64', [2], [-1.5, 2])),
+  cast(integers('int64', -1, 5, WORD * 3), list(-1, 5, WORD * 3)),
+  cast(integers('int64', -1, 5, WORD + 7), integers('int32', -1, 5, 7)),
+  cast(integers('int64', -1, 0, WORD), bools(1, 0, 1)),
+  cast(integers('int64', 257, -1), integers('uint8', 1, 255)),
+  cast(integers('int32', -1, 5), integers('int64', -1, 5)),
+  cast(integers('int32', -1, 5), list(-1, 5)),
+  cast(integers('int32', 130, -1), integers('int8', -126, -1)),
+  cast(integers('int32', 70_000, -1), integers('int16', 4464, -1)),
+  cast(integers('uint32', 5, WORD - 1), integers('int64', 5, WORD - 1)),
+  cast(integers('uint8', 5, 255), list(5, 255)),
+  cast(integers('int8', 5, -128), list(5, -128)),
+  cast(bools(0, 1), list(0, 1)),
+  cast(bools(0, 1), integers('int64', 0, 1)),
+  cast(bools(0, 1), integers('int32', 0, 1)),
+  cast(tensorOf('float16', [2], [0.5, -3]), list(0.5, -3)),
+  cast(tensorOf('bfloat16', [2], [0.5, -3]), list(0.5, -3)),
+];
+
+const LITERAL: Case[] = [
+  ...UNARY,
+  ...BINARY,
+  ...VARIADIC,
+  ...INTEGERS,
+  ...(['float32', 'int32', 'int64', 'uint8'] as const).map(choose),
+  ...CLIP,
+  ...CASTS,
+];
+
+/** Where a function is defined, and where float32 can follow float64 to the tolerance. */
+const DOMAINS: Readonly<Record<string, readonly [number, number]>> = {
+  Log: [0.01, 20],
+  Sqrt: [0, 20],
+  Reciprocal: [0.1, 4],
+  Exp: [-8, 8],
+  Pow: [0.1, 3],
+  Div: [0.2, 3],
+};
+
+/** WGSL promises sine and cosine to an absolute error of 2^-11, within pi of 0. */
+const TRIGONOMETRIC: Partial<Case> = { atol: 2 ** -11 };
+const CIRCLE = [-Math.PI, Math.PI] as const;
+
+/** Broadcasts of every kind for a few operators: more would make pipelines for each rank and prove nothing new. */
+function broadcasts(random: Random): Case[] {
+  const shapes = (): number[] => random.dims(random.int(0, 5), 4);
+  return Array.from({ length: 40 }, (_, i): Case => {
+    const out = shapes();
+    const op = (['Add', 'Where', 'Less', 'Sum'] as const)[i % 4]!;
+    const dtype = op === 'Add' && i % 8 === 0 ? 'int64' : 'float32';
+    const operand = (type: DataType) => data(random.tensor(type, random.broadcastable(out), -9, 9));
+    const inputs =
+      op === 'Where' ? [operand('bool'), operand(dtype), operand(dtype)] : [operand(dtype), operand(dtype)];
+    return { title: `broadcast ${i}: ${inputs.map((x) => `[${x.tensor.dims.join()}]`).join(' ')}`, op, inputs };
+  });
+}
+
+/** Every function on random values of its domain, a row-shaped and an all-symbolic operand among them. */
+function randomUnary(random: Random): Case[] {
+  return UNARY.filter((c) => c.op !== 'Not').map((c, i) => {
+    const circular = c.op === 'Sin' || c.op === 'Cos';
+    const [least, most] = circular ? CIRCLE : (DOMAINS[c.op] ?? [-4, 4]);
+    const x = random.floats(random.dims(random.int(1, 4)), least, most);
+    const inputs = [i % 3 === 0 ? rowsOf(x) : i % 3 === 1 ? symbolic(x) : data(x)];
+    return {
+      title: `random [${x.dims.join()}]`,
+      op: c.op,
+      inputs,
+      attributes: c.attributes ?? {},
+      ...(circular ? TRIGONOMETRIC : {}),
+    };
+  });
+}
+
+function randomBinary(random: Random): Case[] {
+  return ['Add', 'Sub', 'Mul', 'Div', 'Pow', 'PRelu', 'Max', 'Min'].map((op) => {
+    const dims = [5, random.int(1, 9)];
+    const [least, most] = DOMAINS[op] ?? [-4, 4];
+    const operand = () => data(random.floats(dims, least, most), ['rows', 'd']);
+    return { title: `random [${dims.join()}]`, op, inputs: [operand(), operand()] };
+  });
+}
+
+describe('elementwise operators', () => {
+  let engine: GraphEngine;
+
+  beforeAll(async () => {
+    engine = new GraphEngine(await openBackend({ arenaBytes: 2 ** 24 }));
+  });
+  afterAll(() => engine.close());
+
+  it('are all tested', () => {
+    expect(uncovered(FAMILIES.elementwise, LITERAL)).toEqual([]);
+  });
+
+  it('have a reference that gives hand-written results', () => {
+    expect(referenceProblems(LITERAL)).toEqual([]);
+  });
+
+  it('give hand-written results on the device', async () => {
+    expect(await deviceProblems(engine, LITERAL)).toEqual([]);
+  });
+
+  it(`agree with the reference on random values (seed ${SEED})`, async () => {
+    const random = new Random();
+    expect(await deviceProblems(engine, [...randomUnary(random), ...randomBinary(random)])).toEqual([]);
+  });
+
+  it(`broadcast ranks 0 to 5 (seed ${SEED})`, async () => {
+    expect(await deviceProblems(engine, broadcasts(new Random()))).toEqual([]);
+  });
+
+  it('take tensors without elements', async () => {
+    const none = floats([0, 3], []);
+    const cases: Case[] = [
+      { title: 'of none', op: 'Relu', inputs: [data(none)], expected: [none] },
+      { title: 'of none and one', op: 'Add', inputs: [data(none), data(list(1))], expected: [none] },
+      { title: 'of no rows', op: 'Add', inputs: [rowsOf(none), data(list(1, 2, 3))], expected: [none] },
+    ];
+    expect(referenceProblems(cases)).toEqual([]);
+    expect(await deviceProblems(engine, cases)).toEqual([]);
+  });
+
+  it('walk more elements than one dispatch has invocations for', async () => {
+    // 65,535 workgroups of 256 are 16.8 million invocations; the grid-stride loop takes what is past them.
+    const count = 65_535 * 256 + 1000;
+    const x = new Float32Array(count).fill(1);
+    x.set([5, -6, 7], count - 3);
+    const b = new GraphBuilder('many');
+    b.output(b.op('Relu', [b.input('x', 'float32', [count])], {}, { outputs: ['y'] }), 'float32');
+    const model = await engine.load(b.build());
+    const { y } = await model.run({ x: { dims: [count], data: x } });
+    await model.dispose();
+    // Compared with itself rather than with the reference, which would take ten times as long.
+    x[count - 2] = 0;
+    expect(Buffer.compare(new Uint8Array(y!.data.buffer), new Uint8Array(x.buffer))).toBe(0);
+  });
+});
