@@ -83,11 +83,17 @@ class Destinations {
       return;
     }
     const members = this.#members.get(view.storage) ?? new Set();
-    const reads = this.#origins(node.inputs);
-    if ([...members].some((m) => reads.has(m) || this.#origins(this.#producers.get(m)!.node.inputs).has(name))) return;
+    const reads = node.op === 'Concat' ? new Set<string>() : this.#origins(node.inputs);
+    if ([...members].some((m) => reads.has(m) || this.#readsOf(m).has(name))) return;
     members.add(name);
     this.#members.set(view.storage, members);
     this.#views.set(name, view);
+  }
+
+  /** What making `name` reads. A Concat reads nothing that lies in its place already; what does not, it copies safely. */
+  #readsOf(name: string): Set<string> {
+    const { node } = this.#producers.get(name)!;
+    return node.op === 'Concat' ? new Set() : this.#origins(node.inputs);
   }
 
   /** Values whose memory `names` may be windows on: everything up the chain of operators that can be views. */
@@ -247,7 +253,7 @@ class Lowerer {
     return [...seen].filter((value) => inputs.has(value));
   }
 
-  #loweringFor({ node, context, outputs }: AnalyzedNode): Lowering {
+  #loweringFor({ node, context, outputs, epilogue }: AnalyzedNode): Lowering {
     const emit = (step: Omit<Step, 'node'>): void => this.#emit({ ...step, node: node.name });
     const scratch = (name: string, dtype: DataType, shape: readonly Dim[]): View =>
       this.#temp(`${node.name}/${name}`, dtype, shape);
@@ -256,6 +262,7 @@ class Lowerer {
     return {
       context,
       outputs,
+      epilogue,
       rows: rows === undefined ? undefined : symbol(rows),
       view: (index) => this.#view(node.inputs[index]!),
       optional: (index) => (node.inputs[index] ? this.#view(node.inputs[index]) : undefined),

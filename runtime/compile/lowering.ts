@@ -1,4 +1,5 @@
 import type { NodeContext, ValueType } from '../operators/operator.js';
+import type { Epilogue } from './fuse.js';
 import type { Step } from './kernel.js';
 import type { View } from './view.js';
 import type { DataType } from '../graph/dtype.js';
@@ -21,6 +22,8 @@ export interface Lowering {
   alias(index: number, view: View): void;
   /** A dense copy where `view` has gaps or repeats, `view` itself where it has none. */
   dense(view: View): View;
+  /** What a matrix product has to do to its result; see compile/fuse.ts. */
+  readonly epilogue: Epilogue | undefined;
   /** Scratch memory that lives between the steps of this node. */
   scratch(name: string, dtype: DataType, shape: readonly Dim[]): View;
   /** A constant made by the operator itself. */
