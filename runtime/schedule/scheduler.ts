@@ -15,6 +15,8 @@ export interface Target {
 interface Pending extends WaveQuery {
   readonly target: Target;
   readonly bindings: Bindings;
+  /** Most rows of a wave of these sizes. Asked for when the query came, so that a refusal reaches its caller. */
+  readonly rowsPerWave: number;
   /** Queries share a wave where this agrees. */
   readonly group: string;
   settle(result: QueryResult): void;
@@ -49,7 +51,8 @@ export class Scheduler {
     const { plan, executable } = target;
     const rows = plan.rows === undefined ? 0 : (bindings.get(plan.rows) ?? 0);
     const most = executable.rowsPerWave(bindings);
-    if (rows <= most) return answer(await this.#enqueue(target, bindings, rows, 0, inputs));
+    const whole = { target, bindings, rows, firstRow: 0, inputs, rowsPerWave: most };
+    if (rows <= most) return answer(await this.#enqueue(whole));
     if (!plan.concatenable) {
       throw new BraidError(
         'OVERLOADED',
@@ -63,7 +66,13 @@ export class Scheduler {
         const width = data.length / rows;
         return data.subarray(first * width, last * width);
       });
-      return this.#enqueue(target, new Map([...bindings, [plan.rows!, last - first]]), last - first, first, part);
+      return this.#enqueue({
+        ...whole,
+        bindings: new Map([...bindings, [plan.rows!, last - first]]),
+        rows: last - first,
+        firstRow: first,
+        inputs: part,
+      });
     });
     return joinChunks(plan, bindings, (await Promise.all(chunks)).map(answer));
   }
@@ -74,17 +83,10 @@ export class Scheduler {
     await new Promise<void>((resolve) => this.#idle.add(resolve));
   }
 
-  #enqueue(
-    target: Target,
-    bindings: Bindings,
-    rows: number,
-    firstRow: number,
-    inputs: readonly TensorData[],
-  ): Promise<QueryResult> {
-    const { plan } = target;
-    const group = plan.otherSymbols.map((s) => bindings.get(s)).join(' ');
+  #enqueue(query: Omit<Pending, 'group' | 'settle'>): Promise<QueryResult> {
+    const group = query.target.plan.otherSymbols.map((s) => query.bindings.get(s)).join(' ');
     return new Promise((settle) => {
-      this.#queue.push({ target, bindings, rows, firstRow, inputs, group, settle });
+      this.#queue.push({ ...query, group, settle });
       this.#arm();
     });
   }
@@ -103,14 +105,12 @@ export class Scheduler {
   /** The first query that waits and those behind it that fit its wave. */
   #takeWave(): Pending[] {
     const first = this.#queue.shift()!;
-    const { plan, executable } = first.target;
-    if (!plan.concatenable) return [first];
-    const most = executable.rowsPerWave(first.bindings);
+    if (!first.target.plan.concatenable) return [first];
     const wave = [first];
     let { rows } = first;
     for (let i = 0; i < this.#queue.length;) {
       const next = this.#queue[i]!;
-      if (next.target === first.target && next.group === first.group && rows + next.rows <= most) {
+      if (next.target === first.target && next.group === first.group && rows + next.rows <= first.rowsPerWave) {
         rows += next.rows;
         wave.push(next);
         this.#queue.splice(i, 1);

@@ -45,14 +45,12 @@ function limit(context: NodeContext, bound: Dim, size: Dim, least: number, most:
   const absolute = typeof bound === 'number' && bound < 0 ? add(bound, size) : bound;
   const end = add(size, most);
   if (typeof absolute === 'number' && typeof end !== 'number' && absolute >= 2 ** 31 - 1) return end;
-  const above = compare(absolute, end);
-  if (above === undefined)
-    throw context.unsupported(`whether ${absolute} is within dimension ${size} is not known at load`);
-  if (above >= 0) return end;
-  const below = compare(absolute, least);
-  if (below === undefined)
-    throw context.unsupported(`whether ${absolute} is within dimension ${size} is not known at load`);
-  return below < 0 ? least : absolute;
+  if (typeof bound === 'number' && typeof size !== 'number' && bound <= -(2 ** 31 - 1)) return least;
+  // Sizes are integers: at most `end` is less than end + 1, which holds for more symbols.
+  if (compare(absolute, end) === 1) return end;
+  if (compare(absolute, least) === -1) return least;
+  if (compare(absolute, add(end, 1)) === -1 && compare(add(absolute, 1), least) === 1) return absolute;
+  throw context.unsupported(`whether ${absolute} is within dimension ${size} is not known at load`);
 }
 
 function rangesOf(context: NodeContext): Range[] {
@@ -96,7 +94,8 @@ export const SLICE: Operator = {
   reference: (context) => [rangesOf(context.shapes).reduce(sliceReference, context.input(0))],
   rows: (row) =>
     rangesOf(row.context).some(
-      (r) => mixesAlong(row, 0, r.axis) === 'mixing' && !equal(r.count, row.context.input(0).shape[0]!),
+      (r) =>
+        mixesAlong(row, 0, r.axis) === 'mixing' && (r.step !== 1 || !equal(r.count, row.context.input(0).shape[0]!)),
     )
       ? 'mixing'
       : 'parallel',

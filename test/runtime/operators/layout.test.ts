@@ -272,6 +272,34 @@ describe('layout operators', () => {
     expect(await deviceProblems(engine, randomCases(new Random()))).toEqual([]);
   });
 
+  it('slice symbolic dimensions where the bounds hold for every size', async () => {
+    const b = new GraphBuilder('symbolic slices');
+    const x = b.input('x', 'float32', ['n', 'length']);
+    const slices: [name: string, start: number, end: number, step: number][] = [
+      ['all but the first', 1, LARGE, 1],
+      ['all but the last', 0, -1, 1],
+      ['the last', -1, LARGE, 1],
+      ['the first', 0, 1, 1],
+      ['backwards', -1, -LARGE, -1],
+      ['every other', 0, LARGE, 2],
+    ];
+    for (const [name, ...bounds] of slices) {
+      const constants = [bounds[0], bounds[1], 1, bounds[2]].map((v, i) =>
+        b.constant(`${name}.${i}`, tensorOf('int64', [1], [v])),
+      );
+      b.output(b.op('Slice', [x, ...constants], {}, { outputs: [name] }), 'float32');
+    }
+    const graph = b.build();
+    const model = await engine.load(graph);
+    for (const dims of [
+      [2, 1],
+      [3, 2],
+      [2, 7],
+    ])
+      expect(await graphProblems(model, graph, { x: count(...dims) })).toEqual([]);
+    await model.dispose();
+  });
+
   it(`compose: chains of views feed a kernel (seed ${SEED})`, async () => {
     // Single nodes read dense inputs; only chains bring strides, offsets and repeats to the next view.
     const random = new Random();
