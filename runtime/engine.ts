@@ -13,7 +13,7 @@ import { BraidError } from './errors.js';
 import { allocate, arrayName, holds, type TensorData } from './graph/dtype.js';
 import type { Graph } from './graph/graph.js';
 import { sizeOf, type Tensor } from './graph/tensor.js';
-import { Scheduler } from './schedule/scheduler.js';
+import { Scheduler, type Target } from './schedule/scheduler.js';
 
 export interface GraphLoadOptions {
   readonly name?: string;
@@ -86,6 +86,8 @@ class GraphModel implements Model {
   readonly #plan: Plan;
   readonly #executable: Executable;
   readonly #scheduler: Scheduler;
+  /** One object for all runs: queries of the same target share waves. */
+  readonly #target: Target;
   readonly #onDispose: () => void;
   readonly #running = new Set<Promise<unknown>>();
   #disposed: Promise<void> | undefined;
@@ -93,6 +95,7 @@ class GraphModel implements Model {
   constructor(plan: Plan, executable: Executable, scheduler: Scheduler, onDispose: () => void) {
     this.#plan = plan;
     this.#executable = executable;
+    this.#target = { plan, executable };
     this.#scheduler = scheduler;
     this.#onDispose = onDispose;
     this.inputs = plan.inputs.map(specOf);
@@ -117,7 +120,7 @@ class GraphModel implements Model {
     );
     const shapes = this.#plan.outputs.map((o) => concreteShape(o.shape, bindings));
     const running = this.#scheduler.run(
-      { plan: this.#plan, executable: this.#executable },
+      this.#target,
       bindings,
       tensors.map((t) => t.data),
     );

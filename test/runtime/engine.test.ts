@@ -259,6 +259,13 @@ describe('an engine', () => {
     await other.dispose();
   });
 
+  it('runs queries that wait together in one submission', async () => {
+    await model.run(query(random, 1));
+    const submits = vi.spyOn(GPUQueue.prototype, 'submit');
+    await Promise.all(Array.from({ length: 30 }, () => model.run(query(random, 3))));
+    expect(submits).toHaveBeenCalledTimes(1);
+  });
+
   it('runs several models at once while loads make the shared memory grow', async () => {
     const own = new GraphEngine(await openBackend({ arenaBytes: 2 ** 15 }));
     const graphs: Graph[] = [];
