@@ -9,9 +9,9 @@ import { SharedMemory, Slot } from './memory.js';
 import { PipelineCache } from './pipelines.js';
 
 export interface WebGpuOptions {
-  /** Device memory for what lives within waves; weights are apart. Default 2 GiB. */
+  /** Device memory for what lives within waves; weights are apart. Default 8 GiB on a GPU, 2 GiB on a software adapter. */
   readonly budgetBytes?: number;
-  /** Largest arena that a plan is laid out for; a wave carries as many rows as fit. Default 256 MiB. */
+  /** Largest arena that a plan is laid out for; a wave carries as many rows as fit. Default 1 GiB on a GPU, 256 MiB on a software adapter. */
   readonly arenaBytes?: number;
   /** Largest binding to use, for tests of cut tables. Default: the device's. */
   readonly maxBindingBytes?: number;
@@ -45,7 +45,7 @@ export class WebGpuBackend implements Backend {
     };
     const deviceBinding = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
     this.maxBindingBytes = Math.min(deviceBinding, options.maxBindingBytes ?? deviceBinding);
-    this.#memory = new SharedMemory(device, options.budgetBytes ?? 2 ** 31);
+    this.#memory = new SharedMemory(device, options.budgetBytes ?? (this.caps.software ? 2 ** 31 : 2 ** 33));
     this.#slots = Array.from({ length: WAVES_IN_FLIGHT }, () => new Slot(device));
     const idle = [...this.#slots];
     this.#context = {
@@ -54,7 +54,7 @@ export class WebGpuBackend implements Backend {
       pipelines: new PipelineCache(device),
       memory: this.#memory,
       slots: this.#slots,
-      arenaBytes: Math.min(options.arenaBytes ?? 2 ** 28, deviceBinding),
+      arenaBytes: Math.min(options.arenaBytes ?? (this.caps.software ? 2 ** 28 : 2 ** 30), deviceBinding),
       checkDevice: () => this.#checkDevice(),
       nextEpoch: () => this.#nextEpoch(),
       acquireSlot: () => {
