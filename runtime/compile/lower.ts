@@ -84,7 +84,12 @@ class Destinations {
     }
     const members = this.#members.get(view.storage) ?? new Set();
     const reads = this.#origins(node.inputs);
-    if ([...members].some((m) => reads.has(m) || this.#origins(this.#producers.get(m)!.node.inputs).has(name))) return;
+    // A Concat among them reads nothing that lies in its place already, and the rest through scratch memory.
+    const readBy = (member: string): boolean => {
+      const { node } = this.#producers.get(member)!;
+      return node.op !== 'Concat' && this.#origins(node.inputs).has(name);
+    };
+    if ([...members].some((m) => reads.has(m) || readBy(m))) return;
     members.add(name);
     this.#members.set(view.storage, members);
     this.#views.set(name, view);
