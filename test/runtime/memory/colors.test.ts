@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Step } from '../../../runtime/compile/kernel.js';
 import { denseView, type Storage } from '../../../runtime/compile/view.js';
@@ -12,8 +12,9 @@ const storage = (id: number, kind: Storage['kind'] = 'temp'): Storage => ({
   name: `s${id}`,
 });
 
+const operand = (access: 'read' | 'write') => (s: Storage) => ({ view: denseView(s, 'float32', [4]), access });
+
 function step(reads: readonly Storage[], writes: readonly Storage[]): Step {
-  const operand = (access: 'read' | 'write') => (s: Storage) => ({ view: denseView(s, 'float32', [4]), access });
   return {
     kernel: 'k',
     node: 'k',

@@ -402,7 +402,16 @@ describe('gather from a table cut over several bindings', () => {
   it('refuses a table whose single row is larger than a binding, naming it', () => {
     const b = new GraphBuilder('too wide');
     b.output(
-      b.op('Gather', [b.constant('wide', floats([2, 20], new Array(40).fill(1))), b.input('id', 'int64', ['n'])]),
+      b.op('Gather', [
+        b.constant(
+          'wide',
+          floats(
+            [2, 20],
+            Array.from({ length: 40 }, () => 1),
+          ),
+        ),
+        b.input('id', 'int64', ['n']),
+      ]),
       'float32',
     );
     return expectRejection('MODEL_UNSUPPORTED', /one row of table 'wide'/, engine.load(b.build()));
