@@ -10,7 +10,7 @@ import {
   type PlanValue,
 } from './compile/plan.js';
 import { BraidError } from './errors.js';
-import { arrayName, holds, type TensorData } from './graph/dtype.js';
+import { allocate, arrayName, holds, type TensorData } from './graph/dtype.js';
 import type { Graph } from './graph/graph.js';
 import { sizeOf, type Tensor } from './graph/tensor.js';
 import { Scheduler } from './schedule/scheduler.js';
@@ -44,9 +44,28 @@ export class GraphEngine {
     });
     options.onProgress?.('compile', 1, 1);
     const executable = await this.#backend.prepare(plan, options.onProgress);
+    await this.#warmUp(plan, executable);
     const model = new GraphModel(plan, executable, this.#scheduler, () => this.#models.delete(model));
     this.#models.add(model);
     return model;
+  }
+
+  /**
+   * Drivers finish compiling a pipeline when it first runs; one row of zeros, which every table has, makes that part of
+   * loading. A model with symbols besides the rows has no size to be warmed up at.
+   */
+  async #warmUp(plan: Plan, executable: Executable): Promise<void> {
+    if (plan.otherSymbols.length > 0) return;
+    const bindings = new Map(plan.rows === undefined ? [] : [[plan.rows, 1] as const]);
+    const inputs = plan.inputs.map(({ dtype, shape }) => allocate(dtype, sizeOf(concreteShape(shape, bindings))));
+    try {
+      await this.#scheduler.run({ plan, executable }, bindings, inputs);
+    } catch (error) {
+      // Zeros may be bad data to a model; that is for its queries to find out.
+      if (error instanceof BraidError && error.code === 'INDEX_OUT_OF_RANGE') return;
+      executable.release();
+      throw error;
+    }
   }
 
   async close(): Promise<void> {

@@ -12,7 +12,7 @@ import {
 export interface GatherOptions {
   readonly data: ElementType;
   readonly indices: 'i32' | 'i64';
-  /** Dimensions of the output after merging. */
+  /** Dimensions of the output in front of the runs that are copied whole, after merging. */
   readonly rank: number;
   readonly workgroupSize: number;
 }
@@ -21,7 +21,8 @@ export interface GatherOptions {
  * Gather and embedding lookup: out[..., i.., ...] = data[..., indices[i..], ...].
  *
  * Indices are checked here, where they are read: a negative one counts from the end as ONNX has it; one outside the
- * axis (or with a high word that is not its sign) writes an error record and zeros. A table may be spread over several
+ * axis (or with a high word that is not its sign) writes an error record and zeros. `lanes` invocations share an index and
+ * copy its run of `run` elements, neighbours neighbouring elements. A table may be spread over several
  * buffers: each dispatch then owns rows [first, first + held) and leaves the others alone; the part with first = 0
  * reports the errors.
  */
@@ -34,8 +35,12 @@ export function gather(options: GatherOptions): WebGpuProgram {
     { name: 'axis_stride', type: 'u32', length: 1 },
     { name: 'first', type: 'u32', length: 1 },
     { name: 'held', type: 'u32', length: 1 },
-    // Elements of output that a row of the batch has: tells the error's row.
-    { name: 'row_elements', type: 'u32', length: 1 },
+    { name: 'run', type: 'u32', length: 1 },
+    { name: 'lanes', type: 'u32', length: 1 },
+    { name: 'run_data_stride', type: 'u32', length: 1 },
+    { name: 'run_out_stride', type: 'u32', length: 1 },
+    // Runs that a row of the batch has: tells the error's row.
+    { name: 'row_runs', type: 'u32', length: 1 },
     { name: 'code', type: 'u32', length: 1 },
     { name: 'data_start', type: 'u32', length: 1 },
     { name: 'ids_start', type: 'u32', length: 1 },
@@ -60,10 +65,16 @@ ${ERROR_BUFFER(4)}
 @compute @workgroup_size(${workgroupSize})
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let z = id.z;
-  let count = blocks[z].count;
+  let lanes = blocks[z].lanes;
+  let work = blocks[z].count * lanes;
   let axis_size = blocks[z].axis_size;
   let first = blocks[z].first;
-  for (var i = id.x; i < count; i += groups.x * ${workgroupSize}u) {
+  let run = blocks[z].run;
+  let data_stride = blocks[z].run_data_stride;
+  let out_stride = blocks[z].run_out_stride;
+  for (var w = id.x; w < work; w += groups.x * ${workgroupSize}u) {
+    let i = w / lanes;
+    let lane = w % lanes;
 ${offsets}
 #if ${indices === 'i64'}
     let raw = ids[ids_at];
@@ -77,11 +88,12 @@ ${offsets}
     let index = select(u32(low), axis_size - u32(-low), low < 0);
     if (!in_range || index >= axis_size) {
       if (first == 0u) {
-        report(i / blocks[z].row_elements, blocks[z].code, i % blocks[z].row_elements, raw);
-        out[out_at] = ${zero};
+        if (lane == 0u) { report(i / blocks[z].row_runs, blocks[z].code, i % blocks[z].row_runs, raw); }
+        for (var e = lane; e < run; e += lanes) { out[out_at + e * out_stride] = ${zero}; }
       }
     } else if (index - first < blocks[z].held) {
-      out[out_at] = data[data_at + (index - first) * blocks[z].axis_stride];
+      let from_at = data_at + (index - first) * blocks[z].axis_stride;
+      for (var e = lane; e < run; e += lanes) { out[out_at + e * out_stride] = data[from_at + e * data_stride]; }
     }
   }
 }`;

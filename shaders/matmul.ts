@@ -24,13 +24,22 @@ export const DIRECT_WORKGROUP = 64;
 export interface MatMulOptions {
   readonly tile: MatMulTile;
   readonly hasBias: boolean;
+  readonly activation?: Activation;
+}
+
+/** A function of the finished elements: an expression over `a` that may call `helpers` and read scalars as `p.NAME`. */
+export interface Activation {
+  readonly name: string;
+  readonly expression: string;
+  readonly helpers: string;
+  readonly scalars: readonly string[];
 }
 
 function range(n: number): number[] {
   return Array.from({ length: n }, (_, i) => i);
 }
 
-function fieldsOf(): ParameterField[] {
+function fieldsOf(activation: Activation | undefined): ParameterField[] {
   const scalar = (name: string, type: 'u32' | 'f32' = 'u32'): ParameterField => ({ name, type, length: 1 });
   const place = (o: string): ParameterField[] =>
     ['start', 'row', 'column', 'outer', 'inner'].map((part) => scalar(`${o}_${part}`));
@@ -39,24 +48,30 @@ function fieldsOf(): ParameterField[] {
     ...['a', 'b', 'out', 'bias'].flatMap(place),
     scalar('alpha', 'f32'),
     scalar('beta', 'f32'),
+    ...(activation?.scalars ?? []).map((name) => scalar(`act_${name}`, 'f32')),
   ];
 }
 
-function declarations(hasBias: boolean): string {
+function declarations(hasBias: boolean, activation: Activation | undefined): string {
   return [
-    declareParameters(fieldsOf()),
+    declareParameters(fieldsOf(activation)),
     declareStorage(1, 'a', 'f32', 'read'),
     declareStorage(2, 'b', 'f32', 'read'),
     ...(hasBias ? [declareStorage(3, 'bias', 'f32', 'read')] : []),
     declareStorage(hasBias ? 4 : 3, 'out', 'f32', 'read_write'),
+    ...(activation ? [activateFunction(activation)] : []),
   ].join('\n');
+}
+
+function activateFunction({ expression, helpers }: Activation): string {
+  return `${helpers}\nfn activate(z: u32, a: f32) -> f32 { return ${expression.replaceAll(/\bp\./g, 'blocks[z].act_')}; }`;
 }
 
 /**
  * Statements that finish and store the registers s0, s1, .. of rows `row` + r and columns `column` + c. Everything that
  * the elements share is read once: software adapters inline without mercy.
  */
-function storeAll(rows: number, columns: number, hasBias: boolean): string {
+function storeAll(rows: number, columns: number, hasBias: boolean, activation: Activation | undefined): string {
   const lines = [
     'let alpha = blocks[z].alpha;',
     'let out_at = blocks[z].out_start + outer * blocks[z].out_outer + inner * blocks[z].out_inner + row * blocks[z].out_row;',
@@ -75,7 +90,9 @@ function storeAll(rows: number, columns: number, hasBias: boolean): string {
     const elements = range(columns).map((c) => {
       const sum = columns === 1 ? `s${r}` : `s${r}.${'xyzw'[c]}`;
       const bias = hasBias ? ` + beta * bias[bias_at + ${r}u * bias_row + bias_column${c}]` : '';
-      const store = `out[out_at + ${r}u * out_row + out_column${c}] = alpha * ${sum}${bias};`;
+      const value = `alpha * ${sum}${bias}`;
+      const result = activation ? `activate(z, ${value})` : value;
+      const store = `out[out_at + ${r}u * out_row + out_column${c}] = ${result};`;
       return columns === 1 ? store : `if (column + ${c}u < n) { ${store} }`;
     });
     lines.push(`if (row + ${r}u < m) {`, ...elements.map((e) => `  ${e}`), '}');
@@ -89,16 +106,21 @@ function storeAll(rows: number, columns: number, hasBias: boolean): string {
  *
  * Operations 2 m n k. Tiled memory traffic: m k (n / tileN) + k n (m / tileM) + m n words.
  */
-export function matMul({ tile, hasBias }: MatMulOptions): WebGpuProgram {
-  const source = tile.kind === 'tiled' ? tiled(tile, hasBias) : direct(tile, hasBias);
+export function matMul({ tile, hasBias, activation }: MatMulOptions): WebGpuProgram {
+  const source = tile.kind === 'tiled' ? tiled(tile, hasBias, activation) : direct(tile, hasBias, activation);
   const shape =
     tile.kind === 'tiled'
       ? `${tile.tileM}x${tile.tileN}x${tile.tileK}_t${tile.threadM}x4`
       : `direct_t${tile.threadM}x${tile.threadN}`;
-  return { key: `MatMul_${shape}${hasBias ? '_bias' : ''}`, source, fields: fieldsOf(), reportsErrors: false };
+  const key = `MatMul_${shape}${hasBias ? '_bias' : ''}${activation ? `_${activation.name}` : ''}`;
+  return { key, source, fields: fieldsOf(activation), reportsErrors: false };
 }
 
-function tiled(tile: Extract<MatMulTile, { kind: 'tiled' }>, hasBias: boolean): string {
+function tiled(
+  tile: Extract<MatMulTile, { kind: 'tiled' }>,
+  hasBias: boolean,
+  activation: Activation | undefined,
+): string {
   const { tileM, tileN, tileK, threadM } = tile;
   const threadsN = tileN / 4;
   const threads = (tileM / threadM) * threadsN;
@@ -108,7 +130,7 @@ function tiled(tile: Extract<MatMulTile, { kind: 'tiled' }>, hasBias: boolean): 
     return `s${r} += ${x} * y;`;
   });
   return wgsl`
-${declarations(hasBias)}
+${declarations(hasBias, activation)}
 const THREADS = ${threads}u;
 // Both tiles are k-major, so that the registers' worth of rows and columns of one k lie together.
 var<workgroup> a_tile: array<${rowType}, ${(tileM * tileK) / threadM}>;
@@ -178,16 +200,20 @@ ${range(threadM)
     }
     let row = row0 + my_rows * ${threadM}u;
     let column = column0 + my_columns * 4u;
-${storeAll(threadM, 4, hasBias)}
+${storeAll(threadM, 4, hasBias, activation)}
   }
 }`;
 }
 
-function direct({ threadM, threadN }: Extract<MatMulTile, { kind: 'direct' }>, hasBias: boolean): string {
+function direct(
+  { threadM, threadN }: Extract<MatMulTile, { kind: 'direct' }>,
+  hasBias: boolean,
+  activation: Activation | undefined,
+): string {
   const type = threadN === 4 ? 'vec4<f32>' : 'f32';
   const columns = range(threadN).map((c) => `b[b_at + b_column${c}]`);
   return wgsl`
-${declarations(hasBias)}
+${declarations(hasBias, activation)}
 @compute @workgroup_size(${DIRECT_WORKGROUP})
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let z = id.z;
@@ -226,7 +252,7 @@ ${range(threadM)
   .map((r) => `      s${r} += a[a_at${r}] * y; a_at${r} += a_step;`)
   .join('\n')}
     }
-${storeAll(threadM, threadN, hasBias)}
+${storeAll(threadM, threadN, hasBias, activation)}
   }
 }`;
 }

@@ -6,6 +6,7 @@ import { sizeOf, tensorOf, toFloat64, type Tensor } from '../graph/tensor.js';
 import { nodeLabel } from '../operators/attributes.js';
 import { NodeContext, ReferenceContext, type Known, type Operator, type ValueType } from '../operators/operator.js';
 import { findOperator, missingReason } from '../operators/registry.js';
+import type { Epilogue } from './fuse.js';
 import { elideCastRoundTrip } from './simplify.js';
 
 /** A node that has work to do on the device, with everything inference learned of it. */
@@ -14,6 +15,8 @@ export interface AnalyzedNode {
   readonly operator: Operator;
   readonly context: NodeContext;
   readonly outputs: readonly ValueType[];
+  /** What fusion added to a matrix product. */
+  readonly epilogue?: Epilogue;
 }
 
 /** A graph after shape inference and folding. */

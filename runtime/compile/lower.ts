@@ -83,16 +83,17 @@ class Destinations {
       return;
     }
     const members = this.#members.get(view.storage) ?? new Set();
-    const reads = this.#origins(node.inputs);
-    // A Concat among them reads nothing that lies in its place already, and the rest through scratch memory.
-    const readBy = (member: string): boolean => {
-      const { node } = this.#producers.get(member)!;
-      return node.op !== 'Concat' && this.#origins(node.inputs).has(name);
-    };
-    if ([...members].some((m) => reads.has(m) || readBy(m))) return;
+    const reads = node.op === 'Concat' ? new Set<string>() : this.#origins(node.inputs);
+    if ([...members].some((m) => reads.has(m) || this.#readsOf(m).has(name))) return;
     members.add(name);
     this.#members.set(view.storage, members);
     this.#views.set(name, view);
+  }
+
+  /** What making `name` reads. A Concat reads nothing that lies in its place already; what does not, it copies safely. */
+  #readsOf(name: string): Set<string> {
+    const { node } = this.#producers.get(name)!;
+    return node.op === 'Concat' ? new Set() : this.#origins(node.inputs);
   }
 
   /** Values whose memory `names` may be windows on: everything up the chain of operators that can be views. */
@@ -240,7 +241,19 @@ class Lowerer {
     });
   }
 
-  #loweringFor({ node, context, outputs }: AnalyzedNode): Lowering {
+  /** The graph inputs that a value is computed from. */
+  #graphInputs(name: string): string[] {
+    const inputs = new Set(this.#analyzed.graph.inputs.map((i) => i.name));
+    const seen = new Set([name]);
+    for (const value of seen) {
+      const producer = this.#analyzed.nodes.find((n) => n.node.outputs.includes(value));
+      for (const from of producer?.node.inputs ?? [])
+        if (from !== '' && !this.#analyzed.known.has(from)) seen.add(from);
+    }
+    return [...seen].filter((value) => inputs.has(value));
+  }
+
+  #loweringFor({ node, context, outputs, epilogue }: AnalyzedNode): Lowering {
     const emit = (step: Omit<Step, 'node'>): void => this.#emit({ ...step, node: node.name });
     const scratch = (name: string, dtype: DataType, shape: readonly Dim[]): View =>
       this.#temp(`${node.name}/${name}`, dtype, shape);
@@ -249,6 +262,7 @@ class Lowerer {
     return {
       context,
       outputs,
+      epilogue,
       rows: rows === undefined ? undefined : symbol(rows),
       view: (index) => this.#view(node.inputs[index]!),
       optional: (index) => (node.inputs[index] ? this.#view(node.inputs[index]) : undefined),
@@ -269,7 +283,13 @@ class Lowerer {
       scratch,
       constant: (name, value) => this.#weight(`${node.name}/${name}`, value),
       parts: (index) => this.#partsOf(node.inputs[index]!),
-      check: (lookup) => this.#lookups.push(lookup) - 1,
+      check: ({ indices, table, ...lookup }) => {
+        const view = this.#view(node.inputs[indices]!);
+        const offset = view.storage.kind === 'input' ? view.offset : 0;
+        const inputs = this.#graphInputs(node.inputs[indices]!).map((name) => `'${name}'`);
+        const source = inputs.length > 0 ? `input ${inputs.join(' or ')}` : nodeLabel(node);
+        return this.#lookups.push({ ...lookup, source, offset, table: node.inputs[table]! }) - 1;
+      },
       emit,
     };
   }

@@ -1,4 +1,5 @@
 import type { NodeContext, ValueType } from '../operators/operator.js';
+import type { Epilogue } from './fuse.js';
 import type { Step } from './kernel.js';
 import type { View } from './view.js';
 import type { DataType } from '../graph/dtype.js';
@@ -21,6 +22,8 @@ export interface Lowering {
   alias(index: number, view: View): void;
   /** A dense copy where `view` has gaps or repeats, `view` itself where it has none. */
   dense(view: View): View;
+  /** What a matrix product has to do to its result; see compile/fuse.ts. */
+  readonly epilogue: Epilogue | undefined;
   /** Scratch memory that lives between the steps of this node. */
   scratch(name: string, dtype: DataType, shape: readonly Dim[]): View;
   /** A constant made by the operator itself. */
@@ -32,8 +35,13 @@ export interface Lowering {
   parts(index: number): readonly TablePart[];
   /** The symbol that counts the rows of a batch, where the model has one. */
   readonly rows: Dim | undefined;
-  /** Registers a lookup whose indices the kernel checks; returns the code that its error records carry. */
-  check(lookup: Lookup): number;
+  /**
+   * Registers a lookup whose indices (input `indices`) the kernel checks against `size`; returns the code that its error
+   * records carry.
+   */
+  check(
+    lookup: Omit<Lookup, 'source' | 'offset' | 'table'> & { readonly indices: number; readonly table: number },
+  ): number;
   emit(step: Omit<Step, 'node'>): void;
 }
 
@@ -46,16 +54,18 @@ export interface TablePart {
 
 /** What the host needs to explain an index that is out of range. */
 export interface Lookup {
-  /** Name of the value that holds the indices; a graph input where it can be traced to one. */
-  readonly indices: string;
+  /** What the indices come from, as a message names it: graph inputs, or the node where they are constants. */
+  readonly source: string;
+  /** Where a row's first index lies in a row of that input, in elements. */
+  readonly offset: Dim;
   /** Name of the table. */
   readonly table: string;
   /** Size of the axis that is indexed. */
   readonly size: Dim;
-  /** Elements of output that one index makes. */
-  readonly elements: Dim;
+  /** Runs of output that one index makes; records count runs. */
+  readonly runsPerIndex: Dim;
   /** Number of indices; where they are repeated over leading dimensions of the table, so are their positions. */
   readonly count: Dim;
-  /** Elements of output that a row of a record stands for. */
-  readonly rowElements: Dim;
+  /** Runs of output that a row of a record stands for. */
+  readonly rowRuns: Dim;
 }

@@ -31,7 +31,7 @@ export function analyzeRows(analyzed: AnalyzedGraph): RowAnalysis {
     const type = types.get(name);
     return type !== undefined && (rowFactor(type.shape, rows) ?? 0) > 0;
   };
-  for (const { name } of [...analyzed.graph.inputs]) {
+  for (const { name } of analyzed.graph.inputs) {
     const { shape } = types.get(name)!;
     if (rowFactor(shape, rows) === undefined)
       return { parallel: false, reason: `input '${name}' has shape ${shapeText(shape)}` };

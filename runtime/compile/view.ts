@@ -182,6 +182,11 @@ export function collapse(space: StridedSpace): StridedSpace {
   return { shape, strides };
 }
 
+/** Kernels walk at least one dimension: `dims`, or a single `fill` where all were merged away. */
+export function nonEmpty(dims: readonly Dim[], fill: Dim): readonly Dim[] {
+  return dims.length > 0 ? dims : [fill];
+}
+
 export function viewText(view: View): string {
   const window = isDense(view) && view.offset === 0 ? '' : ` @${view.offset} strides ${shapeText(view.strides)}`;
   return `${view.storage.name}:${view.dtype}${shapeText(view.shape)}${window}`;

@@ -74,10 +74,22 @@ async function requestAdapter(origin: (adapter: GPUAdapter) => string): Promise<
   return { adapter, info: describe(adapter, origin(adapter)), release: () => (gpu = undefined) };
 }
 
-/** Points the Vulkan loader at one driver. Only this process and its threads see it. */
-function useDriver({ manifest }: SoftwareDriver): void {
-  process.env['VK_DRIVER_FILES'] = manifest;
-  process.env['VK_ICD_FILENAMES'] = manifest;
+/**
+ * Runs `action` with the Vulkan loader pointed at one driver. The loader reads the variables when the instance is made;
+ * afterwards they are as they were, so that child processes look for adapters of their own.
+ */
+async function withDriver<T>({ manifest }: SoftwareDriver, action: () => Promise<T>): Promise<T> {
+  const names = ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES'];
+  const before = names.map((name) => process.env[name]);
+  for (const name of names) process.env[name] = manifest;
+  try {
+    return await action();
+  } finally {
+    names.forEach((name, i) => {
+      if (before[i] === undefined) delete process.env[name];
+      else process.env[name] = before[i];
+    });
+  }
 }
 
 function systemOrigin(adapter: GPUAdapter): string {
@@ -85,12 +97,14 @@ function systemOrigin(adapter: GPUAdapter): string {
   return /swiftshader/i.test(JSON.stringify(adapter.info)) ? 'swiftshader (system)' : 'lavapipe';
 }
 
+/** Whether this process took its Vulkan loader from a software driver: the system then has none of its own. */
+let loaderIsOurs = false;
+
 /** The adapters of the system itself: a GPU, or a software driver installed for all. */
 async function trySystem(choice: AdapterChoice): Promise<FoundAdapter | Attempt> {
   const origin = 'system';
   if (process.platform === 'linux') {
-    const reason = preloadLibrary('libvulkan.so.1');
-    if (reason !== undefined) {
+    if (loaderIsOurs || preloadLibrary('libvulkan.so.1') !== undefined) {
       return {
         origin,
         ok: false,
@@ -127,8 +141,8 @@ async function tryDriver(
       driver.loader !== undefined && preloadLibrary('libvulkan.so.1') !== undefined ? driver.loader : undefined;
     const reason = loader === undefined ? undefined : preloadLibrary(loader);
     if (reason !== undefined) return { origin, ok: false, detail: reason };
-    useDriver(driver);
-    const found = await requestAdapter(() => origin);
+    loaderIsOurs ||= loader !== undefined;
+    const found = await withDriver(driver, () => requestAdapter(() => origin));
     return typeof found === 'string' ? { origin, ok: false, detail: `${found} (${driver.manifest})` } : found;
   } catch (error) {
     return { origin, ok: false, detail: error instanceof Error ? error.message.split('\n')[0]! : String(error), fix };

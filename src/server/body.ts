@@ -56,10 +56,14 @@ export function readBody(stream: Readable, layout: BodyLayout): Promise<Uint8Arr
   });
 }
 
+/**
+ * Binary tensors go to the engine's thread as views of the body, so it lies in shared memory; a body that is all JSON is
+ * parsed here and needs none.
+ */
 function placeFor(length: number, headerLength: number): Uint8Array {
+  if (headerLength === 0) return new Uint8Array(length);
   const padding = (ALIGNMENT - (headerLength % ALIGNMENT)) % ALIGNMENT;
-  // Slow: a buffer of its own, from offset 0, not a slice of Node's shared pool.
-  return Buffer.allocUnsafeSlow(padding + length).subarray(padding);
+  return new Uint8Array(new SharedArrayBuffer(padding + length), padding);
 }
 
 function gather(chunks: readonly Buffer[], length: number, headerLength: number): Uint8Array {

@@ -167,7 +167,9 @@ class BinarySection {
 function parseObject(bytes: Uint8Array): JsonObject {
   let text: string;
   try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    // The decoder takes no shared memory; a JSON header in front of binary tensors is small.
+    const own = bytes.buffer instanceof SharedArrayBuffer ? bytes.slice() : bytes;
+    text = new TextDecoder('utf-8', { fatal: true }).decode(own);
   } catch (error) {
     throw invalid('the JSON of the body is not UTF-8; does Inference-Header-Content-Length hold its length?', error);
   }

@@ -34,6 +34,8 @@ export interface WebGpuContext {
   readonly slots: readonly Slot[];
   /** Largest arena that a plan is laid out for. */
   readonly arenaBytes: number;
+  /** @throws BraidError DEVICE_LOST once the device failed. */
+  checkDevice(): void;
   /** A number for the next wave, from 1; unique on the device until the error records are cleared. */
   nextEpoch(): number;
   acquireSlot(): Slot;
@@ -238,6 +240,7 @@ export class WebGpuExecutable implements Executable {
       slot.remap();
 
       await slot.readback.mapAsync(GPUMapMode.READ, 0, places.end);
+      this.#context.checkDevice();
       const mapped = slot.readback.getMappedRange(0, places.end);
       const results = this.#results(wave, mapped, places.offsets, epoch);
       slot.readback.unmap();
@@ -374,11 +377,12 @@ export class WebGpuExecutable implements Executable {
     const size = at(lookup.size);
     const separate = this.#plan.rows !== undefined && this.#plan.rowAnalysis.parallel;
     const where = separate ? `row ${firstRow + row}, ` : '';
-    const element = separate ? position : row * at(lookup.rowElements) + position;
-    const index = Math.floor(element / Math.max(1, at(lookup.elements))) % Math.max(1, at(lookup.count));
+    const run = separate ? position : row * at(lookup.rowRuns) + position;
+    const index =
+      (Math.floor(run / Math.max(1, at(lookup.runsPerIndex))) % Math.max(1, at(lookup.count))) + at(lookup.offset);
     return new BraidError(
       'INDEX_OUT_OF_RANGE',
-      `input '${lookup.indices}': ${where}position ${index}: found id ${value}, expected -${size} to ${size - 1} for table '${lookup.table}'`,
+      `${lookup.source}: ${where}position ${index}: found id ${value}, expected -${size} to ${size - 1} for table '${lookup.table}'`,
     );
   }
 

@@ -31,7 +31,7 @@ export class WebGpuBackend implements Backend {
   readonly #slots: readonly Slot[];
   readonly #context: WebGpuContext;
   #epoch = 0;
-  #lost: string | undefined;
+  #failure: string | undefined;
 
   constructor(device: GPUDevice, options: WebGpuOptions = {}) {
     const { limits } = device;
@@ -55,6 +55,7 @@ export class WebGpuBackend implements Backend {
       memory: this.#memory,
       slots: this.#slots,
       arenaBytes: Math.min(options.arenaBytes ?? 2 ** 28, deviceBinding),
+      checkDevice: () => this.#checkDevice(),
       nextEpoch: () => this.#nextEpoch(),
       acquireSlot: () => {
         const slot = idle.shift();
@@ -66,7 +67,14 @@ export class WebGpuBackend implements Backend {
         idle.push(slot);
       },
     };
-    void device.lost.then((info) => (this.#lost = info.message || info.reason));
+    void device.lost.then((info) => (this.#failure = `the device was lost: ${info.message || info.reason}`));
+    // A command that fails validation leaves results unwritten without failing anything that is awaited.
+    device.onuncapturederror = (event) => (this.#failure = event.error.message);
+  }
+
+  /** @throws BraidError DEVICE_LOST once the device failed: nothing it computes from then on can be trusted. */
+  #checkDevice(): void {
+    if (this.#failure !== undefined) throw new BraidError('DEVICE_LOST', `the device failed: ${this.#failure}`);
   }
 
   #nextEpoch(): number {
@@ -83,7 +91,7 @@ export class WebGpuBackend implements Backend {
     plan: Plan,
     onProgress: (stage: 'upload' | 'pipelines', done: number, total: number) => void = () => {},
   ): Promise<Executable> {
-    if (this.#lost !== undefined) throw new BraidError('DEVICE_LOST', `the device was lost: ${this.#lost}`);
+    this.#checkDevice();
     this.#device.pushErrorScope('out-of-memory');
     let executable: WebGpuExecutable;
     let outOfMemory: GPUError | null;

@@ -1,6 +1,7 @@
 import type { Weight } from '../../compile/lower.js';
 import { deviceBytes, type Storage } from '../../compile/view.js';
 import { packBuffers } from '../../memory/pack.js';
+import { BraidError } from '../../errors.js';
 import { writeToDevice } from './transfer.js';
 
 /** A plan's constants on the device, packed in few large buffers. */
@@ -12,6 +13,14 @@ export class WeightBuffers {
   constructor(device: GPUDevice, weights: readonly Weight[], onProgress: (done: number, total: number) => void) {
     const limit = Math.min(device.limits.maxBufferSize, device.limits.maxStorageBufferBindingSize);
     const sizes = weights.map(({ storage, tensor }) => tensor.data.length * deviceBytes(storage.type));
+    const tooLarge = sizes.findIndex((bytes) => bytes > limit);
+    if (tooLarge >= 0) {
+      const { name } = weights[tooLarge]!.storage;
+      throw new BraidError(
+        'MODEL_UNSUPPORTED',
+        `weight '${name}' takes ${sizes[tooLarge]} bytes, a binding of this device ${limit}; only tables that are looked up along their first axis can be cut`,
+      );
+    }
     const packing = packBuffers(sizes, limit);
     this.bytes = packing.bufferBytes.reduce((a, b) => a + b, 0);
     this.buffers = packing.bufferBytes.map((size, i) =>

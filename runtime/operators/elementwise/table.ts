@@ -90,14 +90,14 @@ const unary = (
   type: string,
   f32: string,
   reference: (x: number, p: Scalars) => number,
-  more: Partial<ElementwiseEntry> = {},
+  { wgsl, ...more }: Partial<ElementwiseEntry> = {},
 ): ElementwiseEntry => ({
   type,
   inputs: 1,
   result: 'same',
-  wgsl: { f32, ...more.wgsl },
+  wgsl: { f32, ...wgsl },
   reference: ([x], p) => reference(x!, p),
-  ...(({ wgsl: _, ...rest }) => rest)(more),
+  ...more,
 });
 
 const binary = (

@@ -2,8 +2,8 @@ import { gather } from '../../../shaders/gather.js';
 import { flatWorkgroupSize } from '../../../shaders/program.js';
 import type { Lowering, TablePart } from '../../compile/lowering.js';
 import type { Step } from '../../compile/kernel.js';
-import { collapse, deviceBytes, deviceType, elementsOf, pickView, type View } from '../../compile/view.js';
-import { add, compare, divideExact, mul, product, type Dim } from '../../graph/dim.js';
+import { collapse, deviceBytes, deviceType, elementsOf, nonEmpty, pickView, type View } from '../../compile/view.js';
+import { add, ceilDivide, compare, divideExact, mul, product, type Dim } from '../../graph/dim.js';
 import { sizeOf } from '../../graph/tensor.js';
 import { flatWorkgroups } from '../elementwise/kernel.js';
 import { knownDims } from '../elementwise/fold.js';
@@ -20,27 +20,58 @@ interface GatherCall {
   readonly output: View;
   readonly axis: number;
   readonly size: Dim;
-  readonly rowElements: Dim;
+  /** Runs that a row of the batch has. */
+  readonly rowRuns: Dim;
   readonly code: number;
+}
+
+/** Elements one invocation copies on a GPU: enough loads in flight, and enough invocations for short rows. */
+const ELEMENTS_PER_LANE = 4;
+
+/**
+ * The output as runs of elements that one index copies whole: the last dimension behind the axis is the run, everything
+ * before it is walked by the strides of data, indices and output.
+ */
+function runsOf({ data: { view }, indices, output, axis }: Pick<GatherCall, 'data' | 'indices' | 'output' | 'axis'>): {
+  readonly run: Dim;
+  readonly runStrides: readonly [data: Dim, output: Dim];
+  readonly shape: readonly Dim[];
+  readonly strides: readonly (readonly Dim[])[];
+  readonly repeats: Dim;
+} {
+  const tail = view.shape.slice(axis + 1);
+  const behind = collapse({
+    shape: tail,
+    strides: [view.strides.slice(axis + 1), output.strides.slice(output.shape.length - tail.length)],
+  });
+  const none = (n: number): Dim[] => Array.from({ length: n }, () => 0);
+  const rest = behind.shape.slice(0, -1);
+  const [dataTail, outTail] = behind.strides.map((s) => s.slice(0, -1)) as [Dim[], Dim[]];
+  const front = output.strides.slice(0, output.shape.length - tail.length);
+  const space = collapse({
+    shape: [...view.shape.slice(0, axis), ...indices.shape, ...rest],
+    strides: [
+      [...view.strides.slice(0, axis), ...none(indices.shape.length), ...dataTail],
+      [...none(axis), ...indices.strides, ...none(rest.length)],
+      [...front, ...outTail],
+    ],
+  });
+  return {
+    run: behind.shape.at(-1) ?? 1,
+    runStrides: [behind.strides[0]!.at(-1) ?? 0, behind.strides[1]!.at(-1) ?? 0],
+    ...space,
+    repeats: product(rest),
+  };
 }
 
 function gatherStep(call: GatherCall): Omit<Step, 'node'> {
   const { data, indices, output, axis } = call;
   const { view } = data;
-  const inner = view.shape.length - axis - 1;
-  const none = (n: number): Dim[] => Array.from({ length: n }, () => 0);
-  const space = collapse({
-    shape: output.shape,
-    strides: [
-      [...view.strides.slice(0, axis), ...none(indices.shape.length), ...view.strides.slice(axis + 1)],
-      [...none(axis), ...indices.strides, ...none(inner)],
-      output.strides,
-    ],
-  });
-  const count = elementsOf(output);
+  const { run, runStrides, shape, strides } = runsOf(call);
+  const count = product(shape);
   const element = deviceType(view.dtype);
   const indexType = deviceType(indices.dtype);
-  const moved = mul(count, 2 * deviceBytes(element));
+  const moved = mul(elementsOf(output), 2 * deviceBytes(element));
   return {
     kernel: 'Gather',
     operands: [
@@ -53,13 +84,12 @@ function gatherStep(call: GatherCall): Omit<Step, 'node'> {
     detail: `axis=${axis}${data.first === 0 ? '' : ` from row ${data.first}`}`,
     webgpu(caps) {
       const workgroupSize = flatWorkgroupSize(caps.maxWorkgroupInvocations);
-      // Two dimensions serve a single column too; one variant fewer lets all tables of a model share a dispatch.
-      const pad = Math.max(0, 2 - space.shape.length);
-      const padded = (dims: readonly Dim[], fill: Dim): Dim[] => [...Array.from({ length: pad }, () => fill), ...dims];
+      // A software adapter has no neighbours to read with: one invocation an index reads its own line.
+      const lanes = caps.software ? 1 : ceilDivide(run, ELEMENTS_PER_LANE);
       const program = gather({
         data: element,
         indices: indexType === 'i64' ? 'i64' : 'i32',
-        rank: space.shape.length + pad,
+        rank: Math.max(1, shape.length),
         workgroupSize,
       });
       return {
@@ -71,17 +101,21 @@ function gatherStep(call: GatherCall): Omit<Step, 'node'> {
             axis_stride: view.strides[axis]!,
             first: data.first,
             held: data.count,
-            row_elements: call.rowElements,
+            run,
+            lanes,
+            run_data_stride: runStrides[0],
+            run_out_stride: runStrides[1],
+            row_runs: call.rowRuns,
             code: call.code,
             data_start: { start: view },
             ids_start: { start: indices },
             out_start: { start: output },
-            shape: padded(space.shape, 1),
-            data_strides: padded(space.strides[0]!, 0),
-            ids_strides: padded(space.strides[1]!, 0),
-            out_strides: padded(space.strides[2]!, 0),
+            shape: nonEmpty(shape, 1),
+            data_strides: nonEmpty(strides[0]!, 0),
+            ids_strides: nonEmpty(strides[1]!, 0),
+            out_strides: nonEmpty(strides[2]!, 0),
           },
-          workgroups: flatWorkgroups(count, workgroupSize, caps.maxWorkgroupsPerDimension),
+          workgroups: flatWorkgroups(mul(count, lanes), workgroupSize, caps.maxWorkgroupsPerDimension),
         },
       };
     },
@@ -161,22 +195,24 @@ const GATHER: Operator = {
     }
     const output = lowering.output(0);
     const data = context.input(0);
-    const elements = product(data.shape.slice(axis + 1));
-    const count = elementsOf(output);
-    const rowElements = (lowering.rows && divideExact(count, lowering.rows)) ?? count;
     const indices = lowering.view(1);
-    const code = lowering.check({
-      indices: context.node.inputs[1]!,
-      table: context.node.inputs[0]!,
-      size: data.shape[axis]!,
-      elements,
-      count: elementsOf(indices),
-      rowElements,
-    });
+    const size = data.shape[axis]!;
     const parts: readonly TablePart[] =
-      axis === 0 ? lowering.parts(0) : [{ view: lowering.view(0), first: 0, count: data.shape[axis]! }];
+      axis === 0 ? lowering.parts(0) : [{ view: lowering.view(0), first: 0, count: size }];
+    const { repeats } = runsOf({ data: parts[0]!, indices, output, axis });
+    const indexCount = product(output.shape.slice(0, output.shape.length - (data.shape.length - axis - 1)));
+    const rowIndices = (lowering.rows && divideExact(indexCount, lowering.rows)) ?? indexCount;
+    const rowRuns = mul(rowIndices, repeats);
+    const code = lowering.check({
+      indices: 1,
+      table: 0,
+      size,
+      runsPerIndex: repeats,
+      count: elementsOf(indices),
+      rowRuns,
+    });
     for (const part of parts) {
-      lowering.emit(gatherStep({ data: part, indices, output, axis, size: data.shape[axis]!, rowElements, code }));
+      lowering.emit(gatherStep({ data: part, indices, output, axis, size, rowRuns, code }));
     }
   },
 };

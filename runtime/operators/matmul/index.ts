@@ -5,7 +5,7 @@ import { sizeOf } from '../../graph/tensor.js';
 import { broadcastOffsets, broadcastShapes } from '../broadcast.js';
 import type { NodeContext, Operator, ReferenceTensor, ValueType } from '../operator.js';
 import { shownByShapes } from '../rows.js';
-import { matMulStep } from './kernel.js';
+import { matMulStep, type MatMulCall } from './kernel.js';
 
 function requireFloat(context: NodeContext): void {
   for (let i = 0; i < context.inputCount; i++) {
@@ -32,15 +32,34 @@ function matrices(context: NodeContext): {
   return { a, b, batch, shape: [...batch, ...rows, ...columns] };
 }
 
+/** The views of a product, of equal rank; the bias broadcast to the output. */
+interface Operands {
+  readonly a: View;
+  readonly b: View;
+  readonly output: View;
+  readonly bias?: View;
+}
+
+function mapOperands({ a, b, output, bias }: Operands, f: (view: View, index: number) => View): Operands {
+  return { a: f(a, 0), b: f(b, 1), output: f(output, 2), ...(bias ? { bias: f(bias, 3) } : {}) };
+}
+
+function viewsOf({ a, b, output, bias }: Operands): View[] {
+  return [a, b, output, ...(bias ? [bias] : [])];
+}
+
 /** Views of rank 4 with the batch dimensions merged to two, or undefined where their strides do not allow it. */
-function mergeBatch(views: readonly View[], batch: readonly Dim[]): View[] | undefined {
-  const { shape, strides } = collapse({ shape: batch, strides: views.map((v) => v.strides.slice(0, batch.length)) });
+function mergeBatch(operands: Operands, batch: readonly Dim[]): Operands | undefined {
+  const { shape, strides } = collapse({
+    shape: batch,
+    strides: viewsOf(operands).map((v) => v.strides.slice(0, batch.length)),
+  });
   if (shape.length > 2) return undefined;
   const pad = (dims: readonly Dim[], fill: Dim): Dim[] => [
     ...Array.from({ length: 2 - dims.length }, () => fill),
     ...dims,
   ];
-  return views.map((v, i) => ({
+  return mapOperands(operands, (v, i) => ({
     ...v,
     shape: [...pad(shape, 1), ...v.shape.slice(-2)],
     strides: [...pad(strides[i]!, 0), ...v.strides.slice(-2)],
@@ -48,22 +67,21 @@ function mergeBatch(views: readonly View[], batch: readonly Dim[]): View[] | und
 }
 
 /** Batch dimensions join the rows where B is the same for all of them: one product instead of many. */
-function foldBatchIntoRows(a: View, b: View, output: View): { a: View; b: View; output: View } | undefined {
+function foldBatchIntoRows(operands: Operands): Operands | undefined {
+  const { a, b, output, bias } = operands;
   const batch = output.shape.slice(0, -2);
   if (batch.length === 0 || !b.strides.slice(0, batch.length).every((s) => s === 0)) return undefined;
-  const rows = output.shape.slice(0, -1);
-  const { shape, strides } = collapse({ shape: rows, strides: [a.strides.slice(0, -1), output.strides.slice(0, -1)] });
-  if (shape.length > 1) return undefined;
-  const matrix = (v: View, row: Dim | undefined): View => ({
-    ...v,
-    shape: [shape[0] ?? 1, v.shape.at(-1)!],
-    strides: [row ?? 0, v.strides.at(-1)!],
+  const walked = [a, output, ...(bias ? [bias] : [])];
+  const { shape, strides } = collapse({
+    shape: output.shape.slice(0, -1),
+    strides: walked.map((v) => v.strides.slice(0, -1)),
   });
-  return {
-    a: matrix(a, strides[0]![0]),
-    b: { ...b, shape: b.shape.slice(-2), strides: b.strides.slice(-2) },
-    output: matrix(output, strides[1]![0]),
-  };
+  if (shape.length > 1) return undefined;
+  return mapOperands(operands, (v) => {
+    if (v === b) return { ...v, shape: v.shape.slice(-2), strides: v.strides.slice(-2) };
+    const row = strides[walked.indexOf(v)]![0] ?? 0;
+    return { ...v, shape: [shape[0] ?? 1, v.shape.at(-1)!], strides: [row, v.strides.at(-1)!] };
+  });
 }
 
 function lowerMatMul(lowering: Lowering): void {
@@ -80,15 +98,31 @@ function lowerMatMul(lowering: Lowering): void {
   const target = lowering.output(0);
   const full = [...batch, aShape.at(-2)!, bShape.at(-1)!];
   const output = reshapeView(target, full);
+  const addend = lowering.optional(2);
+  const bias =
+    addend && broadcastView(addend.shape.length === target.shape.length ? reshapeView(addend, full)! : addend, full);
   if (!output) throw context.unsupported(`the result ${shapeText(target.shape)} cannot be written in place`);
-  const call = { name: 'MatMul', alpha: 1, beta: 0 };
-  const folded = foldBatchIntoRows(a, b, output) ?? { a, b, output };
+  const operands = { a, b, output, ...(bias ? { bias } : {}) };
+  const folded = foldBatchIntoRows(operands) ?? operands;
   const rest = folded.output.shape.slice(0, -2);
-  const merged =
-    mergeBatch([folded.a, folded.b, folded.output], rest) ??
-    mergeBatch([lowering.dense(folded.a), lowering.dense(folded.b), folded.output], rest);
+  const dense = (): Operands => ({ ...folded, a: lowering.dense(folded.a), b: lowering.dense(folded.b) });
+  const merged = mergeBatch(folded, rest) ?? mergeBatch(dense(), rest);
   if (!merged) throw context.unsupported(`batch dimensions ${shapeText(rest)} of this layout`);
-  lowering.emit(matMulStep({ ...call, a: merged[0]!, b: merged[1]!, output: merged[2]! }));
+  lowering.emit(matMulStep({ name: 'MatMul', alpha: 1, beta: 1, ...merged, ...activationOf(lowering) }));
+}
+
+/** The function that fusion hung on the product, as the kernel takes it. */
+function activationOf({ epilogue }: Lowering): Pick<MatMulCall, 'activation'> {
+  if (!epilogue?.activation) return {};
+  const { entry, context } = epilogue.activation;
+  return {
+    activation: {
+      name: entry.type,
+      expression: entry.wgsl.f32!,
+      helpers: entry.helpers ?? '',
+      scalars: entry.scalars?.(context.attributes) ?? {},
+    },
+  };
 }
 
 /** Row-major product of [m, k] and [k, n] at the given offsets, in float64. */
@@ -202,6 +236,7 @@ const GEMM: Operator = {
         ...(c ? { bias: lift(broadcastView(c, [m, n])) } : {}),
         alpha: context.attributes.number('alpha', 1),
         beta: context.attributes.number('beta', 1),
+        ...activationOf(lowering),
       }),
     );
   },

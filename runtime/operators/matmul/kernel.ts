@@ -3,6 +3,7 @@ import type { DeviceCaps, ParameterValue, Step } from '../../compile/kernel.js';
 import { type View } from '../../compile/view.js';
 import { evaluate, mul, product, type Dim } from '../../graph/dim.js';
 import { trafficBytes } from '../elementwise/kernel.js';
+import type { Scalars } from '../elementwise/table.js';
 
 /** A batched product whose batch dimensions have been merged to two. */
 export interface MatMulCall {
@@ -15,6 +16,13 @@ export interface MatMulCall {
   readonly bias?: View;
   readonly alpha: number;
   readonly beta: number;
+  /** A function of the finished elements. */
+  readonly activation?: {
+    readonly name: string;
+    readonly expression: string;
+    readonly helpers: string;
+    readonly scalars: Scalars;
+  };
 }
 
 const TILES = {
@@ -54,7 +62,7 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
     [`${name}_column`]: v.strides[3]!,
   });
   return {
-    kernel: call.name,
+    kernel: call.activation ? `${call.name}+${call.activation.name}` : call.name,
     operands: [...views.map((view) => ({ view, access: 'read' as const })), { view: output, access: 'write' }],
     cost: { operations: mul(product([outer, inner, m, n, k]), 2), bytes: trafficBytes([...views, output]) },
     bound: 'arithmetic',
@@ -62,7 +70,13 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
     webgpu(caps) {
       const tile = chooseTile(m, n, caps);
       return {
-        program: matMul({ tile, hasBias: bias !== undefined }),
+        program: matMul({
+          tile,
+          hasBias: bias !== undefined,
+          ...(call.activation
+            ? { activation: { ...call.activation, scalars: Object.keys(call.activation.scalars) } }
+            : {}),
+        }),
         dispatch: {
           parameters: {
             m,
@@ -78,6 +92,9 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
               : { bias_start: 0, bias_outer: 0, bias_inner: 0, bias_row: 0, bias_column: 0 }),
             alpha: { f32: call.alpha },
             beta: { f32: call.beta },
+            ...Object.fromEntries(
+              Object.entries(call.activation?.scalars ?? {}).map(([name, f32]) => [`act_${name}`, { f32 }]),
+            ),
           },
           workgroups(bindings) {
             const at = (dim: Dim): number => evaluate(dim, bindings);

@@ -1,7 +1,7 @@
 import { layerNormalization } from '../../../shaders/layer_normalization.js';
 import { flatWorkgroupSize } from '../../../shaders/program.js';
-import { collapse, deviceType, isDense, reshapeView, type View } from '../../compile/view.js';
-import { mul, product, shapesEqual, shapeText, type Dim } from '../../graph/dim.js';
+import { collapse, deviceType, isDense, reshapeView, type View, nonEmpty } from '../../compile/view.js';
+import { mul, product, shapesEqual, shapeText } from '../../graph/dim.js';
 import { sizeOf } from '../../graph/tensor.js';
 import { flatWorkgroups, trafficBytes } from '../elementwise/kernel.js';
 import type { NodeContext, Operator } from '../operator.js';
@@ -89,7 +89,6 @@ const LAYER_NORMALIZATION: Operator = {
       detail: `length=${view.shape.at(-1)}`,
       webgpu(caps) {
         const workgroupSize = flatWorkgroupSize(caps.maxWorkgroupInvocations);
-        const atLeastOne = (dims: readonly Dim[], fill: Dim): readonly Dim[] => (dims.length ? dims : [fill]);
         return {
           program: layerNormalization({
             hasBias: bias !== undefined,
@@ -105,9 +104,9 @@ const LAYER_NORMALIZATION: Operator = {
               scale_start: { start: scale },
               bias_start: bias ? { start: bias } : 0,
               epsilon: { f32: context.attributes.number('epsilon', 1e-5) },
-              shape: atLeastOne(space.shape, 1),
-              in_strides: atLeastOne(space.strides[0]!, 0),
-              out_strides: atLeastOne(space.strides[1]!, 0),
+              shape: nonEmpty(space.shape, 1),
+              in_strides: nonEmpty(space.strides[0]!, 0),
+              out_strides: nonEmpty(space.strides[1]!, 0),
             },
             workgroups: flatWorkgroups(lines, workgroupSize, caps.maxWorkgroupsPerDimension),
           },

@@ -1,7 +1,7 @@
 import { reduce } from '../../../shaders/reduce.js';
 import { flatWorkgroupSize } from '../../../shaders/program.js';
 import type { Lowering } from '../../compile/lowering.js';
-import { collapse, deviceType, elementsOf, type View } from '../../compile/view.js';
+import { collapse, deviceType, elementsOf, type View, nonEmpty } from '../../compile/view.js';
 import { product, type Dim } from '../../graph/dim.js';
 import { sizeOf } from '../../graph/tensor.js';
 import { copyStep, flatWorkgroups, trafficBytes } from '../elementwise/kernel.js';
@@ -104,7 +104,6 @@ function lower(reducer: Reducer, lowering: Lowering): void {
     detail: `axes=${axes.join(',')}`,
     webgpu(caps) {
       const workgroupSize = flatWorkgroupSize(caps.maxWorkgroupInvocations);
-      const atLeastOne = (dims: readonly Dim[], fill: Dim): readonly Dim[] => (dims.length ? dims : [fill]);
       return {
         program: reduce({
           name: reducer.type,
@@ -122,11 +121,11 @@ function lower(reducer: Reducer, lowering: Lowering): void {
             in_start: { start: view },
             out_start: { start: output },
             zero: 0,
-            shape: atLeastOne(outer.shape, 1),
-            in_strides: atLeastOne(outer.strides[0]!, 0),
-            out_strides: atLeastOne(outer.strides[1]!, 0),
-            inner_shape: atLeastOne(inner.shape, 1),
-            inner_strides: atLeastOne(inner.strides[0]!, 0),
+            shape: nonEmpty(outer.shape, 1),
+            in_strides: nonEmpty(outer.strides[0]!, 0),
+            out_strides: nonEmpty(outer.strides[1]!, 0),
+            inner_shape: nonEmpty(inner.shape, 1),
+            inner_strides: nonEmpty(inner.strides[0]!, 0),
           },
           workgroups: flatWorkgroups(outerCount, workgroupSize, caps.maxWorkgroupsPerDimension),
         },

@@ -1,7 +1,7 @@
 import { softmax } from '../../../shaders/softmax.js';
 import { flatWorkgroupSize } from '../../../shaders/program.js';
-import { collapse, deviceType, reshapeView, type View } from '../../compile/view.js';
-import { mul, product, type Dim } from '../../graph/dim.js';
+import { collapse, deviceType, reshapeView, type View, nonEmpty } from '../../compile/view.js';
+import { mul, product } from '../../graph/dim.js';
 import { sizeOf } from '../../graph/tensor.js';
 import { flatWorkgroups, trafficBytes } from '../elementwise/kernel.js';
 import type { Lowering } from '../../compile/lowering.js';
@@ -32,7 +32,6 @@ function lines(lowering: Lowering, view: View, output: View, axis: number, log: 
     detail: `length=${view.shape[axis]}`,
     webgpu(caps) {
       const workgroupSize = flatWorkgroupSize(caps.maxWorkgroupInvocations);
-      const atLeastOne = (dims: readonly Dim[], fill: Dim): readonly Dim[] => (dims.length ? dims : [fill]);
       return {
         program: softmax({ log, rank: Math.max(1, space.shape.length), workgroupSize }),
         dispatch: {
@@ -43,9 +42,9 @@ function lines(lowering: Lowering, view: View, output: View, axis: number, log: 
             in_step: view.strides[axis]!,
             out_start: { start: output },
             out_step: output.strides[axis]!,
-            shape: atLeastOne(space.shape, 1),
-            in_strides: atLeastOne(space.strides[0]!, 0),
-            out_strides: atLeastOne(space.strides[1]!, 0),
+            shape: nonEmpty(space.shape, 1),
+            in_strides: nonEmpty(space.strides[0]!, 0),
+            out_strides: nonEmpty(space.strides[1]!, 0),
           },
           workgroups: flatWorkgroups(count, workgroupSize, caps.maxWorkgroupsPerDimension),
         },

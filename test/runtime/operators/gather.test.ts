@@ -336,7 +336,7 @@ describe('gather', () => {
     expect(await graphProblems(model, graph, { x: random.floats([1, 5, 2]) })).toEqual([]);
     await expectRejection(
       'INDEX_OUT_OF_RANGE',
-      /'at 2'.*found id 2, expected -2 to 1/,
+      /Gather 'Gather_\d+'.*found id 2, expected -2 to 1/,
       model.run({ x: random.floats([2, 2, 2]) }),
     );
     await model.dispose();

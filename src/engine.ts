@@ -1,0 +1,20 @@
+import type { Engine } from './api.js';
+import type { AdapterChoice } from './device/index.js';
+import { LocalEngine } from './local-engine.js';
+import { WorkerEngine } from './worker/client.js';
+
+export interface EngineOptions {
+  /** `worker` (default): the device lives in a thread of its own. `main`: in this one; simplest, but it polls. */
+  readonly thread?: 'worker' | 'main';
+  /** Which adapters to accept. Default `auto`: a GPU if there is one, a software adapter otherwise. */
+  readonly adapter?: AdapterChoice;
+}
+
+/**
+ * Opens a device. Close it when done: it keeps the process alive.
+ * @throws BraidError DEVICE_UNAVAILABLE, listing what was tried and what would help.
+ */
+export function openEngine(options: EngineOptions = {}): Promise<Engine> {
+  const adapter = options.adapter ?? 'auto';
+  return options.thread === 'main' ? LocalEngine.open(adapter) : WorkerEngine.open({ adapter });
+}

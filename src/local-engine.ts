@@ -1,0 +1,59 @@
+import { basename, extname } from 'node:path';
+import { BraidError } from '../runtime/errors.js';
+import { GraphEngine, WebGpuBackend } from '../runtime/index.js';
+import type { Graph } from '../runtime/graph/graph.js';
+import type { DeviceInfo, Engine, LoadOptions, Model, ModelSource } from './api.js';
+import { openDevice, requireAdapter, type AdapterChoice, type FoundAdapter } from './device/index.js';
+import { importOnnx, importOnnxFile } from './onnx/index.js';
+import { buildZoo } from './zoo/index.js';
+
+/** An engine in this thread. The device polls the event loop while it waits: a server wants openEngine's worker. */
+export class LocalEngine implements Engine {
+  readonly device: DeviceInfo;
+  readonly #engine: GraphEngine;
+  readonly #found: FoundAdapter;
+
+  private constructor(engine: GraphEngine, found: FoundAdapter) {
+    this.#engine = engine;
+    this.#found = found;
+    this.device = found.info;
+  }
+
+  static async open(choice: AdapterChoice): Promise<LocalEngine> {
+    const found = await requireAdapter(choice);
+    const device = await openDevice(found.adapter);
+    return new LocalEngine(new GraphEngine(new WebGpuBackend(device)), found);
+  }
+
+  async load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
+    const { onProgress, rows, name } = options;
+    onProgress?.({ stage: 'read', done: 0, total: 1 });
+    const graph = await readSource(source);
+    onProgress?.({ stage: 'read', done: 1, total: 1 });
+    return this.#engine.load(graph, {
+      name: name ?? graph.name,
+      ...(rows === undefined ? {} : { rows }),
+      ...(onProgress ? { onProgress: (stage, done, total) => onProgress({ stage, done, total }) } : {}),
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#engine.close();
+    this.#found.release();
+  }
+}
+
+async function readSource(source: ModelSource): Promise<Graph> {
+  switch (source.kind) {
+    case 'file':
+      return importOnnxFile(source.path, { name: basename(source.path, extname(source.path)) });
+    case 'bytes':
+      return importOnnx(source.bytes, source.name === undefined ? {} : { name: source.name });
+    case 'zoo':
+      return { ...buildZoo(source.model, source.scale), name: source.model };
+    case 'graph':
+      return source.graph;
+    default:
+      throw new BraidError('REQUEST_INVALID', `unknown model source ${JSON.stringify(source satisfies never)}`);
+  }
+}

@@ -1,0 +1,196 @@
+import { SHARE_ENV, Worker } from 'node:worker_threads';
+import { BraidError } from '../../runtime/errors.js';
+import type { Tensor } from '../../runtime/graph/tensor.js';
+import type {
+  DeviceInfo,
+  Engine,
+  LoadOptions,
+  Model,
+  ModelSource,
+  ModelSummary,
+  RunOptions,
+  TensorInput,
+} from '../api.js';
+import type { Answer, LoadedModel, Reply, Request, WireTensor, WorkerSettings } from './protocol.js';
+import { SharedPool, tensorFromWire, toWire } from './tensors.js';
+
+type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never;
+
+interface Waiting {
+  resolve(value: Answer): void;
+  reject(error: BraidError): void;
+  readonly onProgress: LoadOptions['onProgress'] | undefined;
+}
+
+/** The engine in a thread of its own, so that Dawn's polling never delays whoever serves requests. */
+export class WorkerEngine implements Engine {
+  readonly device: DeviceInfo;
+  readonly #worker: Worker;
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #pool = new SharedPool();
+  readonly #ended: Promise<void>;
+  #nextId = 0;
+  #gone: BraidError | undefined;
+  #closing: Promise<void> | undefined;
+
+  private constructor(worker: Worker, device: DeviceInfo) {
+    this.#worker = worker;
+    this.device = device;
+    worker.on('message', (reply: Reply) => this.#hear(reply));
+    this.#ended = new Promise((resolve) => {
+      worker.on('error', (error) =>
+        this.#lose(new BraidError('DEVICE_LOST', `the engine's thread failed: ${error.message}`, { cause: error })),
+      );
+      worker.on('exit', () => {
+        this.#lose(new BraidError('CLOSED', 'the engine is closed'));
+        resolve();
+      });
+    });
+  }
+
+  /** @throws BraidError DEVICE_UNAVAILABLE. */
+  static async open(settings: WorkerSettings): Promise<WorkerEngine> {
+    // Finding a driver sets variables that the Vulkan loader reads from the process's own environment.
+    const worker = new Worker(new URL('./main.js', import.meta.url), {
+      workerData: settings,
+      env: SHARE_ENV,
+      name: 'braid engine',
+    });
+    const device = await new Promise<DeviceInfo>((resolve, reject) => {
+      worker.once('message', (reply: Reply) => {
+        if (reply.kind === 'open') resolve(reply.device);
+        else if (reply.kind === 'failed') reject(new BraidError(reply.code, reply.message));
+      });
+      worker.once('error', (error) =>
+        reject(new BraidError('INTERNAL', `the engine's thread does not start: ${error.message}`, { cause: error })),
+      );
+    });
+    return new WorkerEngine(worker, device);
+  }
+
+  async load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
+    if (source.kind === 'graph') {
+      throw new BraidError(
+        'REQUEST_INVALID',
+        "a graph can be loaded where the engine runs in this thread: openEngine({ thread: 'main' })",
+      );
+    }
+    const { name, rows, onProgress } = options;
+    const own = source.kind === 'bytes' ? { ...source, bytes: source.bytes.slice() } : source;
+    const loaded = await this.#ask<LoadedModel>(
+      { kind: 'load', source: own, ...(name === undefined ? {} : { name }), ...(rows === undefined ? {} : { rows }) },
+      { onProgress, transfer: own.kind === 'bytes' ? [own.bytes.buffer] : [] },
+    );
+    return new RemoteModel(loaded, {
+      run: (inputs, runOptions) => this.#run(loaded.model, inputs, runOptions),
+      summary: () => this.#ask<ModelSummary>({ kind: 'summary', model: loaded.model }),
+      dispose: () => this.#ask<undefined>({ kind: 'dispose', model: loaded.model }),
+    });
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#gone ? this.#ended : this.#ask<undefined>({ kind: 'close' }).then(() => this.#ended);
+    return this.#closing;
+  }
+
+  async #run(
+    model: number,
+    inputs: Readonly<Record<string, TensorInput>>,
+    options: RunOptions,
+  ): Promise<Record<string, Tensor>> {
+    const taken: SharedArrayBuffer[] = [];
+    const wires = Object.entries(inputs).map(([name, tensor]) => [name, this.#share(tensor, taken)] as const);
+    try {
+      const results = await this.#ask<readonly (readonly [string, WireTensor])[]>({
+        kind: 'run',
+        model,
+        inputs: wires,
+        outputs: options.outputs,
+      });
+      return Object.fromEntries(results.map(([name, wire]) => [name, tensorFromWire(wire)]));
+    } finally {
+      for (const buffer of taken) this.#pool.give(buffer);
+    }
+  }
+
+  /** Shared memory crosses as it is; anything else is copied once into memory that is shared. */
+  #share(tensor: TensorInput, taken: SharedArrayBuffer[]): WireTensor {
+    if (!ArrayBuffer.isView(tensor.data) || tensor.data.buffer instanceof SharedArrayBuffer) return toWire(tensor);
+    const { byteLength, byteOffset, buffer } = tensor.data;
+    const shared = this.#pool.take(byteLength);
+    taken.push(shared);
+    new Uint8Array(shared, 0, byteLength).set(new Uint8Array(buffer, byteOffset, byteLength));
+    return toWire(tensor, shared, 0);
+  }
+
+  #ask<T extends Answer>(
+    request: WithoutId<Request>,
+    {
+      onProgress,
+      transfer = [],
+    }: { onProgress?: LoadOptions['onProgress'] | undefined; transfer?: ArrayBuffer[] } = {},
+  ): Promise<T> {
+    if (this.#gone) return Promise.reject(this.#gone);
+    const id = this.#nextId++;
+    return new Promise<T>((resolve, reject) => {
+      this.#waiting.set(id, { resolve: resolve as Waiting['resolve'], reject, onProgress });
+      this.#worker.postMessage({ ...request, id }, transfer);
+    });
+  }
+
+  #hear(reply: Reply): void {
+    if (reply.kind === 'open' || reply.kind === 'failed') return;
+    const waiting = this.#waiting.get(reply.id);
+    if (!waiting) return;
+    if (reply.kind === 'progress') {
+      waiting.onProgress?.(reply.progress);
+      return;
+    }
+    this.#waiting.delete(reply.id);
+    if (reply.kind === 'answer') waiting.resolve(reply.value);
+    else waiting.reject(new BraidError(reply.code, reply.message));
+  }
+
+  #lose(error: BraidError): void {
+    this.#gone ??= error;
+    for (const { reject } of this.#waiting.values()) reject(this.#gone);
+    this.#waiting.clear();
+  }
+}
+
+interface RemoteCalls {
+  run(inputs: Readonly<Record<string, TensorInput>>, options: RunOptions): Promise<Record<string, Tensor>>;
+  summary(): Promise<ModelSummary>;
+  dispose(): Promise<undefined>;
+}
+
+class RemoteModel implements Model {
+  readonly name: string;
+  readonly inputs: Model['inputs'];
+  readonly outputs: Model['outputs'];
+  readonly notices: Model['notices'];
+  readonly #calls: RemoteCalls;
+  #disposed: Promise<void> | undefined;
+
+  constructor({ name, inputs, outputs, notices }: LoadedModel, calls: RemoteCalls) {
+    this.name = name;
+    this.inputs = inputs;
+    this.outputs = outputs;
+    this.notices = notices;
+    this.#calls = calls;
+  }
+
+  async run(inputs: Readonly<Record<string, TensorInput>>, options: RunOptions = {}): Promise<Record<string, Tensor>> {
+    if (this.#disposed) throw new BraidError('CLOSED', `model '${this.name}' is closed`);
+    return this.#calls.run(inputs, options);
+  }
+
+  summary(): Promise<ModelSummary> {
+    return this.#calls.summary();
+  }
+
+  dispose(): Promise<void> {
+    this.#disposed ??= this.#calls.dispose().then(() => {});
+    return this.#disposed;
+  }
+}
