@@ -2,7 +2,7 @@ import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
 import { declareParameters, declareStorage, type ParameterField, type WebGpuProgram } from './program.js';
 
 /**
- * How a product is cut. An invocation computes threadM x 4 elements of C in vec4 registers.
+ * How a product is cut. An invocation computes threadM x threadN elements of C in vec4 registers.
  *
  * `tiled`: a workgroup computes a tileM x tileN block and stages tileK steps of both operands through workgroup memory.
  * `direct`: every invocation reads its operands itself. Software adapters pay dearly for barriers and for long programs,
@@ -14,7 +14,9 @@ export type MatMulTile =
       readonly tileM: number;
       readonly tileN: number;
       readonly tileK: number;
-      readonly threadM: 1 | 4;
+      /** 1 for few columns; otherwise rows and columns of an invocation come in groups of 4. */
+      readonly threadM: 1 | 4 | 8;
+      readonly threadN: 4 | 8;
     }
   | { readonly kind: 'direct'; readonly threadM: number; readonly threadN: 1 | 4 };
 
@@ -67,34 +69,44 @@ function activateFunction({ expression, helpers }: Activation): string {
   return `${helpers}\nfn activate(z: u32, a: f32) -> f32 { return ${expression.replaceAll(/\bp\./g, 'blocks[z].act_')}; }`;
 }
 
+/** A register of results, and the row and column of C it stands for, relative to `row` and `column`. */
+interface Result {
+  readonly value: string;
+  readonly row: number;
+  readonly column: number;
+}
+
 /**
- * Statements that finish and store the registers s0, s1, .. of rows `row` + r and columns `column` + c. Everything that
- * the elements share is read once: software adapters inline without mercy.
+ * Statements that finish and store results. Everything that the elements share is read once: software adapters inline
+ * without mercy.
  */
-function storeAll(rows: number, columns: number, hasBias: boolean, activation: Activation | undefined): string {
+function storeAll(results: readonly Result[], hasBias: boolean, activation: Activation | undefined): string {
+  const columns = [...new Set(results.map((r) => r.column))];
+  const rows = [...new Set(results.map((r) => r.row))];
   const lines = [
     'let alpha = blocks[z].alpha;',
     'let out_at = blocks[z].out_start + outer * blocks[z].out_outer + inner * blocks[z].out_inner + row * blocks[z].out_row;',
     'let out_row = blocks[z].out_row;',
-    ...range(columns).map((c) => `let out_column${c} = (column + ${c}u) * blocks[z].out_column;`),
+    ...columns.map((c) => `let out_column${c} = (column + ${c}u) * blocks[z].out_column;`),
   ];
   if (hasBias) {
     lines.push(
       'let beta = blocks[z].beta;',
       'let bias_at = blocks[z].bias_start + outer * blocks[z].bias_outer + inner * blocks[z].bias_inner + row * blocks[z].bias_row;',
       'let bias_row = blocks[z].bias_row;',
-      ...range(columns).map((c) => `let bias_column${c} = (column + ${c}u) * blocks[z].bias_column;`),
+      ...columns.map((c) => `let bias_column${c} = (column + ${c}u) * blocks[z].bias_column;`),
     );
   }
-  for (const r of range(rows)) {
-    const elements = range(columns).map((c) => {
-      const sum = columns === 1 ? `s${r}` : `s${r}.${'xyzw'[c]}`;
-      const bias = hasBias ? ` + beta * bias[bias_at + ${r}u * bias_row + bias_column${c}]` : '';
-      const value = `alpha * ${sum}${bias}`;
-      const result = activation ? `activate(z, ${value})` : value;
-      const store = `out[out_at + ${r}u * out_row + out_column${c}] = ${result};`;
-      return columns === 1 ? store : `if (column + ${c}u < n) { ${store} }`;
-    });
+  for (const r of rows) {
+    const elements = results
+      .filter((result) => result.row === r)
+      .map(({ value, column: c }) => {
+        const bias = hasBias ? ` + beta * bias[bias_at + ${r}u * bias_row + bias_column${c}]` : '';
+        const finished = `alpha * ${value}${bias}`;
+        const result = activation ? `activate(z, ${finished})` : finished;
+        const store = `out[out_at + ${r}u * out_row + out_column${c}] = ${result};`;
+        return columns.length === 1 ? store : `if (column + ${c}u < n) { ${store} }`;
+      });
     lines.push(`if (row + ${r}u < m) {`, ...elements.map((e) => `  ${e}`), '}');
   }
   return lines.map((l) => `    ${l}`).join('\n');
@@ -110,7 +122,7 @@ export function matMul({ tile, hasBias, activation }: MatMulOptions): WebGpuProg
   const source = tile.kind === 'tiled' ? tiled(tile, hasBias, activation) : direct(tile, hasBias, activation);
   const shape =
     tile.kind === 'tiled'
-      ? `${tile.tileM}x${tile.tileN}x${tile.tileK}_t${tile.threadM}x4`
+      ? `${tile.tileM}x${tile.tileN}x${tile.tileK}_t${tile.threadM}x${tile.threadN}`
       : `direct_t${tile.threadM}x${tile.threadN}`;
   const key = `MatMul_${shape}${hasBias ? '_bias' : ''}${activation ? `_${activation.name}` : ''}`;
   return { key, source, fields: fieldsOf(activation), reportsErrors: false };
@@ -121,29 +133,34 @@ function tiled(
   hasBias: boolean,
   activation: Activation | undefined,
 ): string {
-  const { tileM, tileN, tileK, threadM } = tile;
-  const threadsN = tileN / 4;
+  const { tileM, tileN, tileK, threadM, threadN } = tile;
+  const threadsN = tileN / threadN;
   const threads = (tileM / threadM) * threadsN;
-  const rowType = threadM === 4 ? 'vec4<f32>' : 'f32';
-  const multiply = range(threadM).map((r) => {
-    const x = threadM === 4 ? `x.${'xyzw'[r]}` : 'x';
-    return `s${r} += ${x} * y;`;
-  });
+  const vectorRows = threadM > 1;
+  const rowType = vectorRows ? 'vec4<f32>' : 'f32';
+  const rowStep = vectorRows ? 4 : 1;
+  // An invocation's groups of 4 lie apart, so that neighbours read neighbouring words of workgroup memory.
+  const rowGroups = range(Math.max(1, threadM / 4));
+  const columnGroups = range(threadN / 4);
+  const rowGap = tileM / rowGroups.length;
+  const columnGap = tileN / columnGroups.length;
+  const registers = rowGroups.flatMap((g) =>
+    range(rowStep).flatMap((r) => columnGroups.map((c) => ({ name: `s${g}_${r}_${c}`, g, r, c }))),
+  );
+  const multiply = [
+    ...rowGroups.map((g) => `let x${g} = a_tile[kk * ${tileM / rowStep}u + ${(g * rowGap) / rowStep}u + my_rows];`),
+    ...columnGroups.map((c) => `let y${c} = b_tile[kk * ${tileN / 4}u + ${(c * columnGap) / 4}u + my_columns];`),
+    ...registers.map(({ name, g, r, c }) => `${name} += ${vectorRows ? `x${g}.${'xyzw'[r]}` : `x${g}`} * y${c};`),
+  ];
+  const results = registers.flatMap(({ name, g, r, c }) =>
+    range(4).map((i) => ({ value: `${name}.${'xyzw'[i]}`, row: g * rowGap + r, column: c * columnGap + i })),
+  );
   return wgsl`
 ${declarations(hasBias, activation)}
 const THREADS = ${threads}u;
 // Both tiles are k-major, so that the registers' worth of rows and columns of one k lie together.
-var<workgroup> a_tile: array<${rowType}, ${(tileM * tileK) / threadM}>;
+var<workgroup> a_tile: array<${rowType}, ${(tileM * tileK) / rowStep}>;
 var<workgroup> b_tile: array<vec4<f32>, ${(tileN * tileK) / 4}>;
-
-fn load_a(z: u32, base: u32, row: u32, k: u32) -> f32 {
-  if (row >= blocks[z].m || k >= blocks[z].k) { return 0.0; }
-  return a[base + row * blocks[z].a_row + k * blocks[z].a_column];
-}
-fn load_b(z: u32, base: u32, k: u32, column: u32) -> f32 {
-  if (column >= blocks[z].n || k >= blocks[z].k) { return 0.0; }
-  return b[base + k * blocks[z].b_row + column * blocks[z].b_column];
-}
 
 @compute @workgroup_size(${threads})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -151,6 +168,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let m = blocks[z].m;
   let n = blocks[z].n;
   let k = blocks[z].k;
+  let a_row = blocks[z].a_row;
+  let a_column = blocks[z].a_column;
+  let b_row = blocks[z].b_row;
+  let b_column = blocks[z].b_column;
   let tiles_n = (n + ${tileN - 1}u) / ${tileN}u;
   let tiles_m = (m + ${tileM - 1}u) / ${tileM}u;
   let tiles = tiles_m * tiles_n * blocks[z].batches;
@@ -165,42 +186,46 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let inner = batch % blocks[z].batch_inner;
     let a_base = blocks[z].a_start + outer * blocks[z].a_outer + inner * blocks[z].a_inner;
     let b_base = blocks[z].b_start + outer * blocks[z].b_outer + inner * blocks[z].b_inner;
-${range(threadM)
-  .map((r) => `    var s${r} = vec4<f32>();`)
-  .join('\n')}
+${registers.map(({ name }) => `    var ${name} = vec4<f32>();`).join('\n')}
     for (var k0 = 0u; k0 < k; k0 += ${tileK}u) {
+      // Rows and columns past the edge repeat the last one; what they make is not stored. Past the end of K both sides
+      // must count as zero, for what lies there may be NaN.
       // Neighbouring invocations read neighbouring k of A.
-      for (var i = thread; i < ${(tileM * tileK) / threadM}u; i += THREADS) {
+      for (var i = thread; i < ${(tileM * tileK) / rowStep}u; i += THREADS) {
         let kk = i % ${tileK}u;
         let r = i / ${tileK}u;
-#if ${threadM === 4}
+        let inside = k0 + kk < k;
+        let at = a_base + min(k0 + kk, k - 1u) * a_column;
+#if ${vectorRows}
         let row = row0 + r * 4u;
-        a_tile[kk * ${tileM / threadM}u + r] = vec4<f32>(load_a(z, a_base, row, k0 + kk), load_a(z, a_base, row + 1u, k0 + kk),
-          load_a(z, a_base, row + 2u, k0 + kk), load_a(z, a_base, row + 3u, k0 + kk));
+        let value = vec4<f32>(a[at + min(row, m - 1u) * a_row], a[at + min(row + 1u, m - 1u) * a_row],
+          a[at + min(row + 2u, m - 1u) * a_row], a[at + min(row + 3u, m - 1u) * a_row]);
 #else
-        a_tile[kk * ${tileM}u + r] = load_a(z, a_base, row0 + r, k0 + kk);
+        let value = a[at + min(row0 + r, m - 1u) * a_row];
 #endif
+        a_tile[kk * ${tileM / rowStep}u + r] = select(${rowType}(), value, inside);
       }
       // .. and follow B's smaller stride, so that a transposed weight is read as well as a plain one.
+      let along_k = b_row == 1u;
       for (var i = thread; i < ${(tileN * tileK) / 4}u; i += THREADS) {
-        let along_k = blocks[z].b_row == 1u;
         let kk = select(i / ${tileN / 4}u, i % ${tileK}u, along_k);
         let c = select(i % ${tileN / 4}u, i / ${tileK}u, along_k);
+        let inside = k0 + kk < k;
+        let at = b_base + min(k0 + kk, k - 1u) * b_row;
         let column = column0 + c * 4u;
-        b_tile[kk * ${tileN / 4}u + c] = vec4<f32>(load_b(z, b_base, k0 + kk, column), load_b(z, b_base, k0 + kk, column + 1u),
-          load_b(z, b_base, k0 + kk, column + 2u), load_b(z, b_base, k0 + kk, column + 3u));
+        let value = vec4<f32>(b[at + min(column, n - 1u) * b_column], b[at + min(column + 1u, n - 1u) * b_column],
+          b[at + min(column + 2u, n - 1u) * b_column], b[at + min(column + 3u, n - 1u) * b_column]);
+        b_tile[kk * ${tileN / 4}u + c] = select(vec4<f32>(), value, inside);
       }
       workgroupBarrier();
       for (var kk = 0u; kk < ${tileK}u; kk++) {
-        let x = a_tile[kk * ${tileM / threadM}u + my_rows];
-        let y = b_tile[kk * ${tileN / 4}u + my_columns];
-        ${multiply.join(' ')}
+        ${multiply.join('\n        ')}
       }
       workgroupBarrier();
     }
-    let row = row0 + my_rows * ${threadM}u;
+    let row = row0 + my_rows * ${rowStep}u;
     let column = column0 + my_columns * 4u;
-${storeAll(threadM, 4, hasBias, activation)}
+${storeAll(results, hasBias, activation)}
   }
 }`;
 }
@@ -252,7 +277,13 @@ ${range(threadM)
   .map((r) => `      s${r} += a[a_at${r}] * y; a_at${r} += a_step;`)
   .join('\n')}
     }
-${storeAll(threadM, threadN, hasBias, activation)}
+${storeAll(
+  range(threadM).flatMap((r) =>
+    range(threadN).map((c) => ({ value: threadN === 1 ? `s${r}` : `s${r}.${'xyzw'[c]}`, row: r, column: c })),
+  ),
+  hasBias,
+  activation,
+)}
   }
 }`;
 }

@@ -26,9 +26,9 @@ export interface MatMulCall {
 }
 
 const TILES = {
-  wide: { kind: 'tiled', tileM: 64, tileN: 64, tileK: 16, threadM: 4 },
-  small: { kind: 'tiled', tileM: 32, tileN: 32, tileK: 16, threadM: 4 },
-  thin: { kind: 'tiled', tileM: 64, tileN: 4, tileK: 32, threadM: 1 },
+  wide: { kind: 'tiled', tileM: 64, tileN: 64, tileK: 16, threadM: 4, threadN: 4 },
+  small: { kind: 'tiled', tileM: 32, tileN: 32, tileK: 16, threadM: 4, threadN: 4 },
+  thin: { kind: 'tiled', tileM: 64, tileN: 4, tileK: 32, threadM: 1, threadN: 4 },
   direct: { kind: 'direct', threadM: 8, threadN: 4 },
   directThin: { kind: 'direct', threadM: 4, threadN: 1 },
 } satisfies Record<string, MatMulTile>;
