@@ -26,6 +26,7 @@ export class GraphEngine {
   readonly #backend: Backend;
   readonly #scheduler: Scheduler;
   readonly #models = new Set<GraphModel>();
+  readonly #loading = new Set<Promise<Model>>();
   #closed = false;
 
   constructor(backend: Backend) {
@@ -35,7 +36,17 @@ export class GraphEngine {
 
   /** Compiles a graph and makes it ready. @throws BraidError MODEL_UNSUPPORTED, MODEL_INVALID, OVERLOADED, CLOSED. */
   async load(graph: Graph, options: GraphLoadOptions = {}): Promise<Model> {
-    if (this.#closed) throw new BraidError('CLOSED', 'the engine is closed');
+    const loading = this.#load(graph, options);
+    this.#loading.add(loading);
+    try {
+      return await loading;
+    } finally {
+      this.#loading.delete(loading);
+    }
+  }
+
+  async #load(graph: Graph, options: GraphLoadOptions): Promise<Model> {
+    this.#checkOpen();
     const named = options.name === undefined ? graph : { ...graph, name: options.name };
     options.onProgress?.('compile', 0, 1);
     const plan = compile(named, {
@@ -44,7 +55,14 @@ export class GraphEngine {
     });
     options.onProgress?.('compile', 1, 1);
     const executable = await this.#backend.prepare(plan, options.onProgress);
-    await this.#warmUp(plan, executable);
+    try {
+      this.#checkOpen();
+      await this.#warmUp(plan, executable);
+      this.#checkOpen();
+    } catch (error) {
+      executable.release();
+      throw error;
+    }
     const model = new GraphModel(plan, executable, this.#scheduler, () => this.#models.delete(model));
     this.#models.add(model);
     return model;
@@ -63,14 +81,19 @@ export class GraphEngine {
     } catch (error) {
       // Zeros may be bad data to a model; that is for its queries to find out.
       if (error instanceof BraidError && error.code === 'INDEX_OUT_OF_RANGE') return;
-      executable.release();
       throw error;
     }
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new BraidError('CLOSED', 'the engine is closed');
   }
 
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    // A load under way sees that the engine is closed once the device has done its part.
+    await Promise.allSettled(this.#loading);
     await Promise.all([...this.#models].map((m) => m.dispose()));
     this.#backend.close();
   }

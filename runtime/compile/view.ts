@@ -1,4 +1,4 @@
-import { add, denseStrides, divideExact, equal, mul, product, shapeText, type Dim } from '../graph/dim.js';
+import { add, compare, denseStrides, divideExact, equal, mul, product, shapeText, type Dim } from '../graph/dim.js';
 import type { DataType } from '../graph/dtype.js';
 
 /**
@@ -91,9 +91,10 @@ export function reshapeView(view: View, shape: readonly Dim[]): View | undefined
     let into: Dim = shape[to]!;
     let stop = to + 1;
     while (!equal(from, into)) {
-      const grownInto: boolean = divideExact(from, into) !== undefined && stop < shape.length;
+      const less = compare(into, from);
+      const grownInto: boolean = (less === -1 || divideExact(from, into) !== undefined) && stop < shape.length;
       if (grownInto) into = mul(into, shape[stop++]!);
-      else if (end < source.length && (divideExact(into, from) !== undefined || stop >= shape.length))
+      else if (end < source.length && (less === 1 || divideExact(into, from) !== undefined || stop >= shape.length))
         from = mul(from, source[end++]!.dim);
       else return undefined;
     }

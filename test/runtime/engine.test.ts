@@ -327,6 +327,14 @@ describe('an engine', () => {
     await expectRejection('CLOSED', /model 'scorer' is closed/, last.run(query(random, 3)));
   });
 
+  it('lets a load that it closes over end as closed', async () => {
+    const own = new GraphEngine(await openBackend({ arenaBytes: 2 ** 16 }));
+    const loading = [own.load(graph), own.load(scorer(random, 'second', 2))];
+    const closing = own.close();
+    for (const load of loading) await expectRejection('CLOSED', /engine is closed/, load);
+    await closing;
+  });
+
   it('counts progress up to its end', async () => {
     const seen: [string, number, number][] = [];
     const counted = await engine.load(graph, { onProgress: (...p) => seen.push(p) });

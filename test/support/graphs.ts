@@ -35,6 +35,8 @@ export function randomGraph(random: Random, nodes = 14): Graph {
     'Slice',
     'Split',
     'MatMul',
+    'Dense',
+    'Dense',
     'Softmax',
     'Mean',
     'Identity',
@@ -100,6 +102,21 @@ export function randomGraph(random: Random, nodes = 14): Graph {
       case 'MatMul':
         push(b.op('MatMul', [v.name, floats(v.dims.at(-1)!, 3)]), [...v.dims.slice(0, -1), 3]);
         break;
+      case 'Dense': {
+        // What products finish with in one kernel, in any order and with values that others use too.
+        const width = v.dims.at(-1)!;
+        let value = b.op('MatMul', [v.name, floats(width, width)]);
+        if (random.next() < 0.3) push(value, v.dims);
+        const like = values.filter((o) => o.dims.join() === v.dims.join());
+        for (let step = random.int(1, 3); step > 0; step--) {
+          const other = random.pick(['bias', 'residual', 'activation'] as const);
+          if (other === 'bias') value = b.op('Add', random.shuffled([value, floats(width)]));
+          else if (other === 'residual') value = b.op('Add', random.shuffled([value, random.pick(like).name]));
+          else value = b.op(random.pick(['Relu', 'Sigmoid', 'Tanh', 'LeakyRelu']), [value]);
+        }
+        push(value, v.dims);
+        break;
+      }
       case 'Softmax':
         push(b.op('Softmax', [v.name], { axis }), v.dims);
         break;

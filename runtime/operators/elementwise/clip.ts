@@ -5,9 +5,6 @@ import { shownByShapes } from '../rows.js';
 import { mapReference } from './semantics.js';
 import { elementwiseStep } from './kernel.js';
 
-const LOWEST = -3.402823e38;
-const HIGHEST = 3.402823e38;
-
 /** The bounds: attributes before opset 11, inputs from there on. */
 function bound(context: NodeContext, index: 1 | 2, attribute: string, fallback: number): number {
   if (context.node.opset < 11) return context.attributes.number(attribute, fallback);
@@ -33,8 +30,8 @@ export const CLIP: Operator = {
   lower(lowering) {
     const { context } = lowering;
     const type = deviceType(context.input(0).dtype);
-    const low = bound(context, 1, 'min', LOWEST);
-    const high = bound(context, 2, 'max', HIGHEST);
+    const low = bound(context, 1, 'min', -Infinity);
+    const high = bound(context, 2, 'max', Infinity);
     const call = {
       name: 'Clip',
       inputs: [lowering.view(0)],

@@ -20,11 +20,15 @@ interface Reducer {
 
 const sum = (x: Float64Array): number => x.reduce((s, v) => s + v, 0);
 
+/** Infinities by their bits: WGSL has no such constants, and refuses expressions over constants that make one. */
+const INFINITY = 'bitcast<f32>(0x7f800000u | blocks[z].zero)';
+const MINUS_INFINITY = 'bitcast<f32>(0xff800000u | blocks[z].zero)';
+
 const REDUCERS: readonly Reducer[] = [
   { type: 'ReduceSum', initial: '0.0', step: 'acc + x', finish: 'acc', reference: sum },
   { type: 'ReduceMean', initial: '0.0', step: 'acc + x', finish: 'acc / count', reference: (x) => sum(x) / x.length },
-  { type: 'ReduceMax', initial: '-3.402823e38', step: 'max(acc, x)', finish: 'acc', reference: (x) => Math.max(...x) },
-  { type: 'ReduceMin', initial: '3.402823e38', step: 'min(acc, x)', finish: 'acc', reference: (x) => Math.min(...x) },
+  { type: 'ReduceMax', initial: MINUS_INFINITY, step: 'max(acc, x)', finish: 'acc', reference: (x) => Math.max(...x) },
+  { type: 'ReduceMin', initial: INFINITY, step: 'min(acc, x)', finish: 'acc', reference: (x) => Math.min(...x) },
   {
     type: 'ReduceProd',
     initial: '1.0',

@@ -12,6 +12,25 @@ const scalar = (value: number) => tensorOf('int64', [], [value]);
 const left = (analyzed: AnalyzedGraph): string[] => analyzed.nodes.map((n) => n.node.op);
 const shapeOf = (analyzed: AnalyzedGraph, name: string): string => shapeText(analyzed.types.get(name)!.shape);
 
+/** What is left of a lookup by ids that were cast to double and back. */
+const roundTrip = (to: number, source: 'int32' | 'int64'): string[] => {
+  const b = new GraphBuilder('ids');
+  const id = b.input('id', source, ['n', 1]);
+  const double = b.op('Cast', [id], { to: 11 });
+  const flat = b.op('Reshape', [double, b.constant('flat', ints(-1))]);
+  const back = b.op('Cast', [flat], { to });
+  b.output(b.op('Gather', [b.constant('t', floats([2, 1], [1, 2])), back]), 'float32');
+  return left(analyze(b.build()));
+};
+
+/** The symbol that counts rows for inputs of these shapes. */
+const rowsOf = (...shapes: (readonly (number | string | null)[])[]): string | undefined => {
+  const b = new GraphBuilder('rows');
+  shapes.forEach((shape, i) => b.input(`x${i}`, 'float32', shape));
+  b.output('x0', 'float32');
+  return analyze(b.build()).rows;
+};
+
 describe('analysis', () => {
   it('folds the shape chains that exporters emit to nothing', () => {
     // x.view(x.shape[0], -1), as PyTorch writes it: Shape, Gather, Unsqueeze, Concat, Reshape.
@@ -80,15 +99,6 @@ describe('analysis', () => {
   });
 
   it('cuts casts of ids to double and back out, through reshapes', () => {
-    const roundTrip = (to: number, source: 'int32' | 'int64'): string[] => {
-      const b = new GraphBuilder('ids');
-      const id = b.input('id', source, ['n', 1]);
-      const double = b.op('Cast', [id], { to: 11 });
-      const flat = b.op('Reshape', [double, b.constant('flat', ints(-1))]);
-      const back = b.op('Cast', [flat], { to });
-      b.output(b.op('Gather', [b.constant('t', floats([2, 1], [1, 2])), back]), 'float32');
-      return left(analyze(b.build()));
-    };
     expect(roundTrip(7, 'int64')).toEqual(['Reshape', 'Identity', 'Gather']);
     expect(roundTrip(6, 'int32')).toEqual(['Reshape', 'Identity', 'Gather']);
     // Back to another type is no round trip.
@@ -103,12 +113,6 @@ describe('analysis', () => {
   });
 
   it('counts rows by the symbol that leads most inputs, unnamed ones as one', () => {
-    const rowsOf = (...shapes: (readonly (number | string | null)[])[]): string | undefined => {
-      const b = new GraphBuilder('rows');
-      shapes.forEach((shape, i) => b.input(`x${i}`, 'float32', shape));
-      b.output('x0', 'float32');
-      return analyze(b.build()).rows;
-    };
     expect(rowsOf(['n', 2], ['m', 3], ['m', 4])).toBe('m');
     expect(rowsOf([null, 2], ['unk__12', 3], ['n', 4])).toBe('rows');
     expect(rowsOf([2, 'n'])).toBeUndefined();

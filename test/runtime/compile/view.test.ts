@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { evaluate, mul, product, sub, symbol, type Bindings, type Dim } from '../../../runtime/graph/dim.js';
 import {

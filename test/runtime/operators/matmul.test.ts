@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { GraphBuilder, GraphEngine } from '../../../runtime/index.js';
+import { GraphBuilder, GraphEngine, tensorOf } from '../../../runtime/index.js';
 import {
   data,
   deviceProblems,
@@ -147,6 +147,44 @@ describe('products', () => {
     const random = new Random();
     for (const n of [1, 3]) {
       const inputs = Object.fromEntries(['q', 'k', 'v'].map((name) => [name, random.floats([n, 5, 12])]));
+      expect(await graphProblems(model, graph, inputs)).toEqual([]);
+    }
+    await model.dispose();
+  });
+
+  it('finish with addends and functions of every shape, each with parameters of its own', async () => {
+    const random = new Random();
+    const b = new GraphBuilder('finished');
+    const x = b.input('x', 'float32', ['n', 5]);
+    const y = b.input('y', 'float32', ['n']);
+    const tokens = b.input('tokens', 'float32', ['n', 3, 5]);
+    const weights = (name: string, ...dims: number[]): string => b.constant(name, random.floats(dims));
+    const product = (value: string, w: string): string => b.op('MatMul', [value, w]);
+    const output = (name: string, op: string, inputs: string[], attributes = {}): void =>
+      b.output(b.op(op, inputs, attributes, { outputs: [name] }), 'float32');
+    const vector = weights('vector', 5);
+    const square = weights('square', 5, 5);
+    // Results of rank 1: an addend of the same shape goes down the rows, not along the columns.
+    output('rows plus rows', 'Add', [product(x, vector), y]);
+    output('tokens plus tokens', 'Add', [
+      b.op('ReduceMax', [tokens, b.constant('axis', tensorOf('int64', [1], [2]))], { keepdims: 0 }),
+      product(tokens, vector),
+    ]);
+    output('columns', 'Add', [product(vector, square), weights('bias', 5)]);
+    output('a scalar', 'Add', [product(x, square), weights('scalar')]);
+    output('a column', 'Add', [product(x, weights('thin', 5, 1)), weights('one', 1)]);
+    output('a row a token', 'Add', [weights('per token', 3, 5), product(tokens, square)]);
+    output('two products', 'Add', [product(x, square), product(x, weights('other', 5, 5))]);
+    output('half', 'Elu', [product(x, square)], { alpha: 0.5 });
+    output('double', 'Elu', [product(x, square)], { alpha: 2 });
+    output('after a bias', 'LeakyRelu', [b.op('Add', [product(tokens, square), weights('c', 5)])], { alpha: 0.3 });
+    output('gemm', 'Sigmoid', [b.op('Gemm', [x, square, weights('d', 5)], { alpha: 0.5, beta: 2 })]);
+    output('before an addend', 'Add', [x, b.op('Relu', [product(x, square)])]);
+    output('used twice', 'Mul', [product(x, square), b.op('Tanh', [product(x, square)])]);
+    const graph = b.build();
+    const model = await engine.load(graph);
+    for (const n of [1, 4]) {
+      const inputs = { x: random.floats([n, 5]), y: random.floats([n]), tokens: random.floats([n, 3, 5]) };
       expect(await graphProblems(model, graph, inputs)).toEqual([]);
     }
     await model.dispose();

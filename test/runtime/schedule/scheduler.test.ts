@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Backend, Executable, QueryResult, Wave } from '../../../runtime/backends/backend.js';
 import { bindSymbols, compile, type Plan } from '../../../runtime/compile/plan.js';
@@ -20,6 +20,12 @@ function planOf(name: string, kind: 'parallel' | 'mixing' | 'lengths'): Plan {
   const doubled = b.op('Add', [x, x], {}, { outputs: ['y'] });
   b.output(kind === 'mixing' ? b.op('Softmax', [doubled], { axis: 0 }) : doubled, 'float32');
   return compile(b.build(), { maxBindingBytes: 2 ** 20 });
+}
+
+/** A promise and what resolves it. */
+class DeferredVoid {
+  resolve!: () => void;
+  readonly promise = new Promise<void>((resolve) => (this.resolve = resolve));
 }
 
 /** A device that runs nothing, but keeps the contract of Backend: waves end in the order they were submitted. */
@@ -55,8 +61,8 @@ class FakeDevice {
     this.waves.push({ target, wave, error });
     this.mostInFlight = Math.max(this.mostInFlight, ++this.inFlight);
     const before = this.#last;
-    let finish = (): void => {};
-    this.#last = new Promise<void>((resolve) => (finish = resolve));
+    const done = new DeferredVoid();
+    this.#last = done.promise;
     try {
       for (let tick = this.#ticks(); tick > 0; tick--) await new Promise((resolve) => setImmediate(resolve));
       await before;
@@ -68,7 +74,7 @@ class FakeDevice {
       });
     } finally {
       this.inFlight--;
-      finish();
+      done.resolve();
     }
   }
 }
