@@ -78,8 +78,12 @@ export class WebGpuExecutable implements Executable {
       size: this.#parameters.bytes,
       usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
     });
-    if (plan.otherSymbols.length === 0 && (plan.rows === undefined || plan.rowAnalysis.parallel))
-      this.#reserve(new Map());
+  }
+
+  /** Memory for a plan whose layout is known before its first query. @throws BraidError OVERLOADED. */
+  #reserveAhead(): void {
+    const { otherSymbols, rows, rowAnalysis } = this.#plan;
+    if (otherSymbols.length === 0 && (rows === undefined || rowAnalysis.parallel)) this.#reserve(new Map());
   }
 
   static async create(
@@ -90,6 +94,7 @@ export class WebGpuExecutable implements Executable {
     const weights = new WeightBuffers(context.device, plan.program.weights, (done, total) =>
       onProgress('upload', done, total),
     );
+    let executable: WebGpuExecutable | undefined;
     try {
       const colors = colorStorages(plan.program.steps);
       const bufferKey = (storage: Storage): string =>
@@ -110,9 +115,12 @@ export class WebGpuExecutable implements Executable {
           return pipeline;
         }),
       );
-      return new WebGpuExecutable(context, plan, weights, groups, colors, pipelines);
+      executable = new WebGpuExecutable(context, plan, weights, groups, colors, pipelines);
+      executable.#reserveAhead();
+      return executable;
     } catch (error) {
-      weights.destroy();
+      if (executable) executable.release();
+      else weights.destroy();
       throw error;
     }
   }

@@ -31,6 +31,7 @@ export class WebGpuBackend implements Backend {
   readonly #slots: readonly Slot[];
   readonly #context: WebGpuContext;
   #epoch = 0;
+  #preparing: Promise<unknown> = Promise.resolve();
   #failure: string | undefined;
 
   constructor(device: GPUDevice, options: WebGpuOptions = {}) {
@@ -87,9 +88,19 @@ export class WebGpuBackend implements Backend {
     return ++this.#epoch;
   }
 
-  async prepare(
+  prepare(
     plan: Plan,
     onProgress: (stage: 'upload' | 'pipelines', done: number, total: number) => void = () => {},
+  ): Promise<Executable> {
+    // One at a time: error scopes are the device's, and an out-of-memory error has to find the model that caused it.
+    const prepared = this.#preparing.then(() => this.#prepare(plan, onProgress));
+    this.#preparing = prepared.catch(() => {});
+    return prepared;
+  }
+
+  async #prepare(
+    plan: Plan,
+    onProgress: (stage: 'upload' | 'pipelines', done: number, total: number) => void,
   ): Promise<Executable> {
     this.#checkDevice();
     this.#device.pushErrorScope('out-of-memory');
