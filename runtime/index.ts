@@ -1,6 +1,6 @@
 /** The engine without files, HTTP or Node: compile graphs and run them on a WebGPU device you bring. */
 export type { Model, ModelSummary, RunOptions, TensorInput, TensorSpec } from './api.js';
-export type { Backend, Executable, QueryResult, Wave, WaveQuery } from './backends/backend.js';
+export type { Backend, DispatchTime, Executable, QueryResult, Wave, WaveQuery } from './backends/backend.js';
 export { isSoftwareAdapter } from './backends/webgpu/adapter.js';
 export { WebGpuBackend, type WebGpuOptions } from './backends/webgpu/index.js';
 export { evaluateGraph } from './backends/reference/evaluate.js';

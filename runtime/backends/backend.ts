@@ -1,4 +1,4 @@
-import type { DeviceCaps } from '../compile/kernel.js';
+import type { Bound, DeviceCaps } from '../compile/kernel.js';
 import type { Plan } from '../compile/plan.js';
 import type { Bindings } from '../graph/dim.js';
 import type { TensorData } from '../graph/dtype.js';
@@ -32,6 +32,18 @@ export interface ExecutableMemory {
   readonly stagingBytes: number;
 }
 
+/** What the device took for one dispatch of a wave, beside what it had to do. */
+export interface DispatchTime {
+  readonly program: string;
+  /** Steps that share the dispatch. */
+  readonly steps: number;
+  readonly detail: string;
+  readonly bound: Bound;
+  readonly operations: number;
+  readonly bytes: number;
+  readonly durationUs: number;
+}
+
 /** A plan made ready for a device: weights uploaded, pipelines and bindings made. */
 export interface Executable {
   readonly memory: ExecutableMemory;
@@ -45,6 +57,11 @@ export interface Executable {
    * @throws BraidError DEVICE_LOST, OVERLOADED; then no query of the wave has an answer.
    */
   submit(wave: Wave): Promise<readonly QueryResult[]>;
+  /**
+   * Runs a wave with each dispatch in a pass of its own between two timestamps; for benchmarks, its answers are dropped.
+   * @throws BraidError DEVICE_UNAVAILABLE where the adapter has no timestamps.
+   */
+  profile(wave: Wave): Promise<readonly DispatchTime[]>;
   /** Frees the weights. No wave may be in flight. */
   release(): void;
 }

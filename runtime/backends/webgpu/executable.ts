@@ -4,11 +4,11 @@ import type { OutputSource } from '../../compile/lower.js';
 import { knownData, type Plan } from '../../compile/plan.js';
 import { deviceBytes, deviceType, elementsOf, type Storage } from '../../compile/view.js';
 import { BraidError } from '../../errors.js';
-import { evaluate, type Bindings, type Dim } from '../../graph/dim.js';
+import { evaluate, type Bindings, type Dim, sum } from '../../graph/dim.js';
 import type { TensorData } from '../../graph/dtype.js';
 import { alignUp, REGION_ALIGNMENT } from '../../memory/arena.js';
 import { colorStorages } from '../../memory/colors.js';
-import type { Executable, ExecutableMemory, QueryResult, Wave } from '../backend.js';
+import type { DispatchTime, Executable, ExecutableMemory, QueryResult, Wave } from '../backend.js';
 import { layoutWave, lifetimes, mostRows, type WaveLayout } from './layout.js';
 import type { Slot, SharedMemory } from './memory.js';
 import { ParameterBlocks } from './parameters.js';
@@ -219,26 +219,9 @@ export class WebGpuExecutable implements Executable {
       this.#writeParameters(wave.bindings, layout);
 
       const encoder = device.createCommandEncoder();
-      encoder.copyBufferToBuffer(slot.staging, 0, this.#context.memory.errors, 0, 8);
-      uploads.forEach(({ from, bytes }, i) => {
-        const { storage } = this.#plan.program.inputs[i]!;
-        if (bytes > 0)
-          encoder.copyBufferToBuffer(
-            slot.staging,
-            from,
-            this.#context.memory.inputs,
-            layout.offsets.get(storage)!,
-            bytes,
-          );
-      });
+      this.#encodeUploads(encoder, slot, layout, uploads);
       const pass = encoder.beginComputePass();
-      this.#groups.forEach(({ steps }, i) => {
-        const x = Math.max(...steps.map((s) => s.dispatch.workgroups(wave.bindings)));
-        if (x === 0) return;
-        pass.setPipeline(this.#pipelines[i]!.pipeline);
-        pass.setBindGroup(0, bindGroups[i]!, [this.#parameters.offsets[i]!]);
-        pass.dispatchWorkgroups(x, 1, steps.length);
-      });
+      this.#groups.forEach((_, i) => this.#dispatch(pass, i, bindGroups, wave.bindings));
       pass.end();
       const rows = this.#recordRows(wave);
       const errorBytes = ERROR_HEADER_BYTES + rows * ERROR_RECORD_BYTES;
@@ -259,6 +242,79 @@ export class WebGpuExecutable implements Executable {
       throw new BraidError('DEVICE_LOST', `model '${this.#plan.name}': the device failed: ${reason}`, { cause: error });
     } finally {
       this.#context.releaseSlot(slot);
+    }
+  }
+
+  #encodeUploads(
+    encoder: GPUCommandEncoder,
+    slot: Slot,
+    layout: WaveLayout,
+    uploads: readonly { from: number; bytes: number }[],
+  ): void {
+    const { inputs, errors } = this.#context.memory;
+    encoder.copyBufferToBuffer(slot.staging, 0, errors, 0, 8);
+    uploads.forEach(({ from, bytes }, i) => {
+      const { storage } = this.#plan.program.inputs[i]!;
+      if (bytes > 0) encoder.copyBufferToBuffer(slot.staging, from, inputs, layout.offsets.get(storage)!, bytes);
+    });
+  }
+
+  #dispatch(pass: GPUComputePassEncoder, group: number, bindGroups: readonly GPUBindGroup[], bindings: Bindings): void {
+    const { steps } = this.#groups[group]!;
+    const x = Math.max(...steps.map((s) => s.dispatch.workgroups(bindings)));
+    if (x === 0) return;
+    pass.setPipeline(this.#pipelines[group]!.pipeline);
+    pass.setBindGroup(0, bindGroups[group]!, [this.#parameters.offsets[group]!]);
+    pass.dispatchWorkgroups(x, 1, steps.length);
+  }
+
+  async profile(wave: Wave): Promise<readonly DispatchTime[]> {
+    const { device } = this.#context;
+    if (!device.features.has('timestamp-query')) {
+      throw new BraidError('DEVICE_UNAVAILABLE', 'this adapter has no timestamp queries');
+    }
+    const layout = this.#reserve(wave.bindings);
+    const slot = this.#context.acquireSlot();
+    const bytes = this.#groups.length * 16;
+    const buffer = (usage: GPUBufferUsageFlags): GPUBuffer => device.createBuffer({ size: bytes, usage });
+    const resolved = buffer(GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC);
+    const readback = buffer(GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ);
+    const querySet = device.createQuerySet({ type: 'timestamp', count: this.#groups.length * 2 });
+    try {
+      const staged = await slot.map();
+      const bindGroups = this.#bind();
+      const uploads = this.#stage(wave, staged, this.#context.nextEpoch());
+      slot.staging.unmap();
+      this.#writeParameters(wave.bindings, layout);
+      const encoder = device.createCommandEncoder();
+      this.#encodeUploads(encoder, slot, layout, uploads);
+      this.#groups.forEach((_, i) => {
+        const timestampWrites = { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 };
+        const pass = encoder.beginComputePass({ timestampWrites });
+        this.#dispatch(pass, i, bindGroups, wave.bindings);
+        pass.end();
+      });
+      encoder.resolveQuerySet(querySet, 0, querySet.count, resolved, 0);
+      encoder.copyBufferToBuffer(resolved, 0, readback, 0, bytes);
+      device.queue.submit([encoder.finish()]);
+      slot.remap();
+      await readback.mapAsync(GPUMapMode.READ);
+      this.#context.checkDevice();
+      const times = new BigInt64Array(readback.getMappedRange());
+      return this.#groups.map(({ program, steps }, i) => ({
+        program: program.key,
+        steps: steps.length,
+        detail: steps[0]!.step.detail,
+        bound: steps[0]!.step.bound,
+        operations: evaluate(sum(steps.map((s) => s.step.cost.operations)), wave.bindings),
+        bytes: evaluate(sum(steps.map((s) => s.step.cost.bytes)), wave.bindings),
+        durationUs: Number(times[2 * i + 1]! - times[2 * i]!) / 1000,
+      }));
+    } finally {
+      this.#context.releaseSlot(slot);
+      querySet.destroy();
+      resolved.destroy();
+      readback.destroy();
     }
   }
 

@@ -52,6 +52,7 @@ class FakeDevice {
       dispatches: 1,
       rowsPerWave: () => (plan.rowAnalysis.parallel ? rowsPerWave : Number.POSITIVE_INFINITY),
       release: () => {},
+      profile: () => Promise.reject(new Error('the scheduler does not profile')),
       submit: (wave) => this.#submit(plan.name, wave, failure()),
     };
     return { plan, executable };
