@@ -4,7 +4,7 @@
  *     npm run build && node dist/bench/profile/main.js --models wnd,din --rows 256,7680 --json results.json
  *
  * Each dispatch runs in a pass of its own between two timestamps; the median of `--repeat` waves is shown beside the bytes
- * and operations it has to move and do.
+ * and operations it has to move and do. Waves run for `--warmup` seconds first: an idle GPU clocks down.
  */
 import { writeFile } from 'node:fs/promises';
 import { Command } from 'commander';
@@ -34,9 +34,10 @@ const options = new Command('profile')
   .option('--rows <list>', 'rows of a wave', '256,7680')
   .option('--scale <name>', 'scale of the zoo', 'bench')
   .option('--repeat <n>', 'waves', '9')
+  .option('--warmup <s>', 'time before them', '0.5')
   .option('--json <file>', 'write the figures')
   .parse()
-  .opts<{ models: string; rows: string; scale: string; repeat: string; json?: string }>();
+  .opts<{ models: string; rows: string; scale: string; repeat: string; warmup: string; json?: string }>();
 
 const { adapter, info, release } = await requireAdapter('auto');
 const backend = new WebGpuBackend(await openDevice(adapter));
@@ -50,9 +51,11 @@ for (const model of options.models.split(',')) {
     const inputs = plan.inputs.map(({ name }) => query[name]!.data);
     const wave = { bindings: new Map([[plan.rows!, rows]]), queries: [{ rows, firstRow: 0, inputs }] };
     const runs: (readonly DispatchTime[])[] = [];
-    for (let i = 0; i < Number(options.repeat) + 2; i++) runs.push(await executable.profile(wave));
-    const kept = runs.slice(2);
-    const dispatches = kept[0]!.map((t, i) => ({ ...t, durationUs: median(kept.map((run) => run[i]!.durationUs)) }));
+    const warm = performance.now() + 1000 * Number(options.warmup);
+    do await executable.submit(wave);
+    while (performance.now() < warm);
+    for (let i = 0; i < Number(options.repeat); i++) runs.push(await executable.profile(wave));
+    const dispatches = runs[0]!.map((t, i) => ({ ...t, durationUs: median(runs.map((run) => run[i]!.durationUs)) }));
     printTimes(model, rows, dispatches);
     figures.push({ model, rows, dispatches });
   }
