@@ -7,6 +7,8 @@ import { declareParameters, declareStorage, type ParameterField, type WebGpuProg
  * `tiled`: a workgroup computes a tileM x tileN block and stages tileK steps of both operands through workgroup memory.
  * `direct`: every invocation reads its operands itself. Software adapters pay dearly for barriers and for long programs,
  * and have real caches; this is what suits them.
+ *
+ * `rows`: `lanes` invocations share a row of A and sum their parts of all of its few `columns` in workgroup memory.
  */
 export type MatMulTile =
   | {
@@ -18,10 +20,12 @@ export type MatMulTile =
       readonly threadM: 1 | 4 | 8;
       readonly threadN: 4 | 8;
     }
-  | { readonly kind: 'direct'; readonly threadM: number; readonly threadN: 1 | 4 };
+  | { readonly kind: 'direct'; readonly threadM: number; readonly threadN: 1 | 4 }
+  | { readonly kind: 'rows'; readonly lanes: number; readonly columns: number };
 
-/** Invocations of a workgroup of the direct kernel. */
+/** Invocations of a workgroup of the direct kernel, and of the rows kernel. */
 export const DIRECT_WORKGROUP = 64;
+export const ROWS_WORKGROUP = 256;
 
 export interface MatMulOptions {
   readonly tile: MatMulTile;
@@ -119,13 +123,28 @@ function storeAll(results: readonly Result[], hasBias: boolean, activation: Acti
  * Operations 2 m n k. Tiled memory traffic: m k (n / tileN) + k n (m / tileM) + m n words.
  */
 export function matMul({ tile, hasBias, activation }: MatMulOptions): WebGpuProgram {
-  const source = tile.kind === 'tiled' ? tiled(tile, hasBias, activation) : direct(tile, hasBias, activation);
-  const shape =
-    tile.kind === 'tiled'
-      ? `${tile.tileM}x${tile.tileN}x${tile.tileK}_t${tile.threadM}x${tile.threadN}`
-      : `direct_t${tile.threadM}x${tile.threadN}`;
+  const { shape, source } = cut(tile, hasBias, activation);
   const key = `MatMul_${shape}${hasBias ? '_bias' : ''}${activation ? `_${activation.name}` : ''}`;
   return { key, source, fields: fieldsOf(activation), reportsErrors: false };
+}
+
+function cut(
+  tile: MatMulTile,
+  hasBias: boolean,
+  activation: Activation | undefined,
+): { shape: string; source: string } {
+  switch (tile.kind) {
+    case 'tiled': {
+      const { tileM, tileN, tileK, threadM, threadN } = tile;
+      return { shape: `${tileM}x${tileN}x${tileK}_t${threadM}x${threadN}`, source: tiled(tile, hasBias, activation) };
+    }
+    case 'direct':
+      return { shape: `direct_t${tile.threadM}x${tile.threadN}`, source: direct(tile, hasBias, activation) };
+    case 'rows':
+      return { shape: `rows_l${tile.lanes}_n${tile.columns}`, source: rows(tile, hasBias, activation) };
+    default:
+      throw new Error(`unknown cut ${JSON.stringify(tile satisfies never)}`);
+  }
 }
 
 function tiled(
@@ -284,6 +303,65 @@ ${storeAll(
   hasBias,
   activation,
 )}
+  }
+}`;
+}
+
+function rows(
+  { lanes, columns }: Extract<MatMulTile, { kind: 'rows' }>,
+  hasBias: boolean,
+  activation: Activation | undefined,
+): string {
+  const perGroup = ROWS_WORKGROUP / lanes;
+  const all = range(columns);
+  const steps = range(Math.log2(lanes)).map((i) => lanes >> (i + 1));
+  return wgsl`
+${declarations(hasBias, activation)}
+var<workgroup> partial: array<f32, ${ROWS_WORKGROUP * columns}>;
+@compute @workgroup_size(${ROWS_WORKGROUP})
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let z = group.z;
+  let m = blocks[z].m;
+  let n = blocks[z].n;
+  let k = blocks[z].k;
+  let a_column = blocks[z].a_column;
+  let b_row = blocks[z].b_row;
+  let lane = thread % ${lanes}u;
+  let row_groups = (m + ${perGroup - 1}u) / ${perGroup}u;
+  let work = row_groups * blocks[z].batches;
+  for (var w = group.x; w < work; w += groups.x) {
+    let batch = w / row_groups;
+    let row = (w % row_groups) * ${perGroup}u + thread / ${lanes}u;
+    let column = 0u;
+    let outer = batch / blocks[z].batch_inner;
+    let inner = batch % blocks[z].batch_inner;
+    let a_at = blocks[z].a_start + outer * blocks[z].a_outer + inner * blocks[z].a_inner + min(row, m - 1u) * blocks[z].a_row;
+    let b_at = blocks[z].b_start + outer * blocks[z].b_outer + inner * blocks[z].b_inner;
+${all.map((c) => `    let b_column${c} = b_at + min(${c}u, n - 1u) * blocks[z].b_column;\n    var s${c} = 0.0;`).join('\n')}
+    // Neighbouring lanes read neighbouring k of both operands.
+    for (var kk = lane; kk < k; kk += ${lanes}u) {
+      let x = a[a_at + kk * a_column];
+${all.map((c) => `      s${c} = fma(x, b[b_column${c} + kk * b_row], s${c});`).join('\n')}
+    }
+${all.map((c) => `    partial[thread * ${columns}u + ${c}u] = s${c};`).join('\n')}
+    workgroupBarrier();
+${steps
+  .map(
+    (half) => `    if (lane < ${half}u) {
+${all.map((c) => `      partial[thread * ${columns}u + ${c}u] += partial[(thread + ${half}u) * ${columns}u + ${c}u];`).join('\n')}
+    }
+    workgroupBarrier();`,
+  )
+  .join('\n')}
+    if (lane == 0u) {
+${all.map((c) => `    s${c} = partial[thread * ${columns}u + ${c}u];`).join('\n')}
+${storeAll(
+  all.map((c) => ({ value: `s${c}`, row: 0, column: c })),
+  hasBias,
+  activation,
+)}
+    }
+    workgroupBarrier();
   }
 }`;
 }

@@ -8,6 +8,7 @@
 import { writeFile } from 'node:fs/promises';
 import { Command } from 'commander';
 import { matMul, type MatMulTile } from '../../shaders/matmul.js';
+import { workgroupsOf } from '../../runtime/operators/matmul/kernel.js';
 import { layoutParameters, PARAMETER_WINDOW_BYTES } from '../../shaders/program.js';
 import { openDevice, requireAdapter } from '../../src/device/index.js';
 
@@ -40,6 +41,8 @@ const TILES: readonly MatMulTile[] = [
   tiled(128, 128, 8, 8, 8),
   tiled(128, 128, 16, 8, 8),
   tiled(64, 4, 32, 1, 4),
+  { kind: 'rows', lanes: 8, columns: 1 },
+  { kind: 'rows', lanes: 32, columns: 1 },
   { kind: 'direct', threadM: 8, threadN: 4 },
 ];
 
@@ -98,8 +101,7 @@ async function measure(
     layout: pipeline.getBindGroupLayout(0),
     entries: [parameters, ...operands].map((b, binding) => ({ binding, resource: { buffer: b } })),
   });
-  const [rows, columns] = tile.kind === 'tiled' ? [tile.tileM, tile.tileN] : [tile.threadM * 64, tile.threadN];
-  const workgroups = Math.min(65_535, Math.ceil(m / rows) * Math.ceil(n / columns));
+  const workgroups = Math.min(65_535, workgroupsOf(tile, m, n, 1));
   let best = Number.POSITIVE_INFINITY;
   for (let run = 0; run < 4; run++) {
     const encoder = device.createCommandEncoder();
@@ -130,7 +132,7 @@ for (const shape of shapes(options.rows.split(',').map(Number))) {
   const { m, n, k } = shape;
   const operands = [buffer(device, m * k, true), buffer(device, k * n, true), buffer(device, m * n, false)];
   for (const tile of TILES) {
-    if (tile.kind === 'tiled' && (tile.tileN === 4) !== n <= 4) continue;
+    if ((tile.kind === 'tiled' && (tile.tileN === 4) !== n <= 4) || (tile.kind === 'rows' && n > 1)) continue;
     const ms = await measure(device, shape, tile, operands, Number(options.repeat));
     const tflops = (2 * m * n * k) / ms / 1e9;
     figures.push({ shape, tile: tileName(tile), ms, tflops });

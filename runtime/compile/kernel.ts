@@ -31,6 +31,15 @@ export type ParameterValue = Dim | readonly Dim[] | { readonly f32: number } | {
 export interface Dispatch {
   readonly parameters: Readonly<Record<string, ParameterValue>>;
   workgroups(bindings: Bindings): number;
+  /** Other programs for the same parameters and operands; the first that suits the sizes of a wave is taken. */
+  readonly alternatives?: readonly Alternative[];
+}
+
+/** A program for some sizes. All are compiled at load, so that no number of rows ever waits for one. */
+export interface Alternative {
+  readonly program: WebGpuProgram;
+  suits(bindings: Bindings): boolean;
+  workgroups(bindings: Bindings): number;
 }
 
 /** An operand of a step. Reads and writes decide the order of steps and the placement of storages. */

@@ -1,5 +1,5 @@
 import { ERROR_CODES, ERROR_HEADER_WORDS, ERROR_RECORD_WORDS } from '../../../shaders/errors.js';
-import { PARAMETER_WINDOW_BYTES } from '../../../shaders/program.js';
+import { PARAMETER_WINDOW_BYTES, type WebGpuProgram } from '../../../shaders/program.js';
 import type { OutputSource } from '../../compile/lower.js';
 import { knownData, type Plan } from '../../compile/plan.js';
 import { deviceBytes, deviceType, elementsOf, type Storage } from '../../compile/view.js';
@@ -42,11 +42,16 @@ export interface WebGpuContext {
   releaseSlot(slot: Slot): void;
 }
 
+function programsOf({ program, steps }: DispatchGroup): WebGpuProgram[] {
+  return [program, ...(steps[0]!.dispatch.alternatives ?? []).map((a) => a.program)];
+}
+
 export class WebGpuExecutable implements Executable {
   readonly #context: WebGpuContext;
   readonly #plan: Plan;
   readonly #groups: readonly DispatchGroup[];
-  readonly #pipelines: readonly Pipeline[];
+  /** Of each group: its program's, then its alternatives'. */
+  readonly #pipelines: readonly (readonly Pipeline[])[];
   readonly #weights: WeightBuffers;
   readonly #parameters: ParameterBlocks;
   readonly #parameterBuffer: GPUBuffer;
@@ -63,7 +68,7 @@ export class WebGpuExecutable implements Executable {
     weights: WeightBuffers,
     groups: readonly DispatchGroup[],
     colors: ReadonlyMap<Storage, number>,
-    pipelines: readonly Pipeline[],
+    pipelines: readonly (readonly Pipeline[])[],
   ) {
     this.#context = context;
     this.#plan = plan;
@@ -106,13 +111,13 @@ export class WebGpuExecutable implements Executable {
       const groups = groupSteps(plan.program.steps, context.caps, bufferKey);
       let done = 0;
       const pipelines = await Promise.all(
-        groups.map(async ({ program, steps }) => {
-          const { operands } = steps[0]!.step;
+        groups.map(async (group) => {
+          const { operands } = group.steps[0]!.step;
           const count = (access: 'read' | 'write'): number => operands.filter((o) => o.access === access).length;
-          const shape = { reads: count('read'), writes: count('write'), reportsErrors: program.reportsErrors };
-          const pipeline = await context.pipelines.get(program, shape);
+          const shape = { reads: count('read'), writes: count('write'), reportsErrors: group.program.reportsErrors };
+          const made = await Promise.all(programsOf(group).map((program) => context.pipelines.get(program, shape)));
           onProgress('pipelines', ++done, groups.length);
-          return pipeline;
+          return made;
         }),
       );
       executable = new WebGpuExecutable(context, plan, weights, groups, colors, pipelines);
@@ -195,7 +200,7 @@ export class WebGpuExecutable implements Executable {
       const buffers = program.reportsErrors ? [...operands, memory.errors] : operands;
       return device.createBindGroup({
         label: program.key,
-        layout: this.#pipelines[i]!.layout,
+        layout: this.#pipelines[i]![0]!.layout,
         entries: [
           { binding: 0, resource: { buffer: this.#parameterBuffer, size: PARAMETER_WINDOW_BYTES } },
           ...buffers.map((buffer, b) => ({ binding: b + 1, resource: { buffer } })),
@@ -259,11 +264,32 @@ export class WebGpuExecutable implements Executable {
     });
   }
 
+  #time({ program, steps }: DispatchGroup, index: number, bindings: Bindings, times: BigInt64Array): DispatchTime {
+    const { step, dispatch } = steps[0]!;
+    return {
+      program: (dispatch.alternatives?.[this.#choose(index, bindings)]?.program ?? program).key,
+      steps: steps.length,
+      detail: step.detail,
+      bound: step.bound,
+      operations: evaluate(sum(steps.map((s) => s.step.cost.operations)), bindings),
+      bytes: evaluate(sum(steps.map((s) => s.step.cost.bytes)), bindings),
+      durationUs: Number(times[2 * index + 1]! - times[2 * index]!) / 1000,
+    };
+  }
+
+  /** The alternative that suits these sizes, or -1. Steps of a group are alike; what suits the first suits them all. */
+  #choose(group: number, bindings: Bindings): number {
+    return this.#groups[group]!.steps[0]!.dispatch.alternatives?.findIndex((a) => a.suits(bindings)) ?? -1;
+  }
+
   #dispatch(pass: GPUComputePassEncoder, group: number, bindGroups: readonly GPUBindGroup[], bindings: Bindings): void {
     const { steps } = this.#groups[group]!;
-    const x = Math.max(...steps.map((s) => s.dispatch.workgroups(bindings)));
+    const chosen = this.#choose(group, bindings);
+    const x = Math.max(
+      ...steps.map(({ dispatch }) => (dispatch.alternatives?.[chosen] ?? dispatch).workgroups(bindings)),
+    );
     if (x === 0) return;
-    pass.setPipeline(this.#pipelines[group]!.pipeline);
+    pass.setPipeline(this.#pipelines[group]![chosen + 1]!.pipeline);
     pass.setBindGroup(0, bindGroups[group]!, [this.#parameters.offsets[group]!]);
     pass.dispatchWorkgroups(x, 1, steps.length);
   }
@@ -301,15 +327,7 @@ export class WebGpuExecutable implements Executable {
       await readback.mapAsync(GPUMapMode.READ);
       this.#context.checkDevice();
       const times = new BigInt64Array(readback.getMappedRange());
-      return this.#groups.map(({ program, steps }, i) => ({
-        program: program.key,
-        steps: steps.length,
-        detail: steps[0]!.step.detail,
-        bound: steps[0]!.step.bound,
-        operations: evaluate(sum(steps.map((s) => s.step.cost.operations)), wave.bindings),
-        bytes: evaluate(sum(steps.map((s) => s.step.cost.bytes)), wave.bindings),
-        durationUs: Number(times[2 * i + 1]! - times[2 * i]!) / 1000,
-      }));
+      return this.#groups.map((group, i) => this.#time(group, i, wave.bindings, times));
     } finally {
       this.#context.releaseSlot(slot);
       querySet.destroy();

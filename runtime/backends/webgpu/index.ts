@@ -13,6 +13,8 @@ export interface WebGpuOptions {
   readonly budgetBytes?: number;
   /** Largest arena that a plan is laid out for; a wave carries as many rows as fit. Default 1 GiB on a GPU, 256 MiB on a software adapter. */
   readonly arenaBytes?: number;
+  /** Whether to choose kernels as for a software adapter. Default: whether the adapter is one. */
+  readonly software?: boolean;
   /** Largest binding to use, for tests of cut tables. Default: the device's. */
   readonly maxBindingBytes?: number;
 }
@@ -38,7 +40,7 @@ export class WebGpuBackend implements Backend {
     const { limits } = device;
     this.#device = device;
     this.caps = {
-      software: isSoftwareAdapter(device.adapterInfo),
+      software: options.software ?? isSoftwareAdapter(device.adapterInfo),
       maxWorkgroupInvocations: limits.maxComputeInvocationsPerWorkgroup,
       maxWorkgroupBytes: limits.maxComputeWorkgroupStorageSize,
       maxWorkgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension,

@@ -40,7 +40,8 @@ export function groupSteps(
   steps.forEach((step, order) => {
     const { program, dispatch } = step.webgpu(caps);
     const buffers = step.operands.map((o) => bufferKey(o.view.storage)).join(',');
-    const base = `${levels[order]} ${program.key} ${buffers}`;
+    const programs = [program, ...(dispatch.alternatives ?? []).map((a) => a.program)].map((p) => p.key).join('|');
+    const base = `${levels[order]} ${programs} ${buffers}`;
     const { blocks } = layoutParameters(program.fields);
     for (let split = 0; ; split++) {
       const key = `${base} ${split}`;

@@ -1,7 +1,8 @@
-import { DIRECT_WORKGROUP, matMul, type MatMulTile } from '../../../shaders/matmul.js';
+import { DIRECT_WORKGROUP, matMul, ROWS_WORKGROUP, type MatMulTile } from '../../../shaders/matmul.js';
+import type { WebGpuProgram } from '../../../shaders/program.js';
 import type { DeviceCaps, ParameterValue, Step } from '../../compile/kernel.js';
 import { type View } from '../../compile/view.js';
-import { evaluate, mul, product, type Dim } from '../../graph/dim.js';
+import { evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
 import { trafficBytes } from '../elementwise/kernel.js';
 import type { Scalars } from '../elementwise/table.js';
 
@@ -26,26 +27,53 @@ export interface MatMulCall {
 }
 
 const TILES = {
+  large: { kind: 'tiled', tileM: 128, tileN: 64, tileK: 16, threadM: 8, threadN: 4 },
   wide: { kind: 'tiled', tileM: 64, tileN: 64, tileK: 16, threadM: 4, threadN: 4 },
+  few: { kind: 'tiled', tileM: 64, tileN: 64, tileK: 32, threadM: 4, threadN: 4 },
   small: { kind: 'tiled', tileM: 32, tileN: 32, tileK: 16, threadM: 4, threadN: 4 },
-  thin: { kind: 'tiled', tileM: 64, tileN: 4, tileK: 32, threadM: 1, threadN: 4 },
   direct: { kind: 'direct', threadM: 8, threadN: 4 },
   directThin: { kind: 'direct', threadM: 4, threadN: 1 },
 } satisfies Record<string, MatMulTile>;
 
-/** Few columns: one invocation a row. Few columns or rows: small tiles waste less. */
-function chooseTile(m: Dim, n: Dim, caps: DeviceCaps): MatMulTile {
+/** Below this many 64x64 tiles a GPU is not filled, above it larger tiles pay; measured on an H100 (docs/performance.md). */
+const FEW_TILES = 132;
+const MANY_TILES = 512;
+
+/** A tile, and others for numbers of tiles of 64x64 from `from` to below `below`. */
+interface TileChoice {
+  readonly tile: MatMulTile;
+  readonly others: readonly { readonly tile: MatMulTile; readonly from: number; readonly below: number }[];
+}
+
+/** Lanes for a row of k elements: each takes a few of them. */
+function lanesFor(k: Dim): number {
+  return typeof k === 'number' && k <= 64 ? 8 : 32;
+}
+
+/** Few columns: several invocations a row. Few columns or rows: small tiles waste less. Otherwise by what fills the device. */
+function chooseTile(m: Dim, n: Dim, k: Dim, caps: DeviceCaps): TileChoice {
   const most = (dim: Dim, limit: number): boolean => typeof dim === 'number' && dim <= limit;
-  if (caps.software) return most(n, 2) ? TILES.directThin : TILES.direct;
-  if (most(n, 4)) return TILES.thin;
-  return most(n, 32) || most(m, 32) ? TILES.small : TILES.wide;
+  const only = (tile: MatMulTile): TileChoice => ({ tile, others: [] });
+  if (caps.software) return only(most(n, 2) ? TILES.directThin : TILES.direct);
+  if (most(n, 4)) return only({ kind: 'rows', lanes: lanesFor(k), columns: n as number });
+  if (most(n, 32) || most(m, 32)) return only(TILES.small);
+  const large = { tile: TILES.large, from: MANY_TILES, below: Number.POSITIVE_INFINITY };
+  const few = { tile: TILES.few, from: 0, below: FEW_TILES };
+  return { tile: TILES.wide, others: most(k, 128) ? [large] : [large, few] };
 }
 
 /** Workgroups that cover m x n `batches` times. */
-function workgroupsOf(tile: MatMulTile, m: number, n: number, batches: number): number {
-  const [rows, columns] = tile.kind === 'tiled' ? [tile.tileM, tile.tileN] : [tile.threadM, tile.threadN];
-  const tiles = Math.ceil(m / rows) * Math.ceil(n / columns) * batches;
-  return tile.kind === 'tiled' ? tiles : Math.ceil(tiles / DIRECT_WORKGROUP);
+export function workgroupsOf(tile: MatMulTile, m: number, n: number, batches: number): number {
+  switch (tile.kind) {
+    case 'tiled':
+      return Math.ceil(m / tile.tileM) * Math.ceil(n / tile.tileN) * batches;
+    case 'direct':
+      return Math.ceil((Math.ceil(m / tile.threadM) * Math.ceil(n / tile.threadN) * batches) / DIRECT_WORKGROUP);
+    case 'rows':
+      return Math.ceil(m / (ROWS_WORKGROUP / tile.lanes)) * batches;
+    default:
+      throw new Error(`unknown cut ${JSON.stringify(tile satisfies never)}`);
+  }
 }
 
 /** The step of one product. Operations: 2 m n k a batch. */
@@ -68,15 +96,24 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
     bound: 'arithmetic',
     detail: `m=${m} n=${n} k=${k} batches=${mul(outer, inner)}`,
     webgpu(caps) {
-      const tile = chooseTile(m, n, caps);
-      return {
-        program: matMul({
-          tile,
+      const { tile, others } = chooseTile(m, n, k, caps);
+      const programOf = (cut: MatMulTile): WebGpuProgram =>
+        matMul({
+          tile: cut,
           hasBias: bias !== undefined,
           ...(call.activation
             ? { activation: { ...call.activation, scalars: Object.keys(call.activation.scalars) } }
             : {}),
-        }),
+        });
+      const workgroups = (cut: MatMulTile, bindings: Bindings): number => {
+        const batches = evaluate(mul(outer, inner), bindings);
+        return Math.min(
+          caps.maxWorkgroupsPerDimension,
+          workgroupsOf(cut, evaluate(m, bindings), evaluate(n, bindings), batches),
+        );
+      };
+      return {
+        program: programOf(tile),
         dispatch: {
           parameters: {
             m,
@@ -96,10 +133,15 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
               Object.entries(call.activation?.scalars ?? {}).map(([name, f32]) => [`act_${name}`, { f32 }]),
             ),
           },
-          workgroups(bindings) {
-            const at = (dim: Dim): number => evaluate(dim, bindings);
-            return Math.min(caps.maxWorkgroupsPerDimension, workgroupsOf(tile, at(m), at(n), at(outer) * at(inner)));
-          },
+          workgroups: (bindings) => workgroups(tile, bindings),
+          alternatives: others.map((other) => ({
+            program: programOf(other.tile),
+            workgroups: (bindings) => workgroups(other.tile, bindings),
+            suits(bindings) {
+              const tiles = workgroups(TILES.wide, bindings);
+              return tiles >= other.from && tiles < other.below;
+            },
+          })),
         },
       };
     },
