@@ -25,7 +25,7 @@ function asLines(view: View, axis: number): View | undefined {
 /** LayerNormalization(X, Scale, B): over the axes from `axis` on. Only the first output exists at inference. */
 const LAYER_NORMALIZATION: Operator = {
   type: 'LayerNormalization',
-  opsets: [17, 23],
+  opsets: [17, 27],
   infer(context) {
     const x = context.input(0);
     const axis = axisOf(context);

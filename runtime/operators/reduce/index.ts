@@ -132,7 +132,7 @@ function lower(reducer: Reducer, lowering: Lowering): void {
 
 export const REDUCE_OPERATORS: readonly Operator[] = REDUCERS.map((reducer) => ({
   type: reducer.type,
-  opsets: [7, 23],
+  opsets: [7, 27],
   infer: (context) => [{ dtype: context.input(0).dtype, shape: reducedShape(context, axesOf(context)) }],
   reference(context) {
     const x = context.input(0);

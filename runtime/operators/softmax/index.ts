@@ -92,7 +92,7 @@ function reference(context: NodeContext, x: ReferenceTensor, log: boolean): Refe
 /** Softmax and LogSoftmax along an axis. */
 export const SOFTMAX_OPERATORS: readonly Operator[] = [false, true].map((log) => ({
   type: log ? 'LogSoftmax' : 'Softmax',
-  opsets: [7, 23],
+  opsets: [7, 27],
   infer: (context) => [context.input(0)],
   reference: (context) => [reference(context.shapes, context.input(0), log)],
   rows: (row) => mixesAlong(row, 0, axisOf(row.context)),
