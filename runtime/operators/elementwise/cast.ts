@@ -32,11 +32,15 @@ const ONNX_TYPES: Readonly<Record<number, DataType>> = {
   16: 'bfloat16',
 };
 
-function target(context: NodeContext): DataType {
-  const to = context.attributes.requiredNumber('to');
-  const dtype = ONNX_TYPES[to];
-  if (!dtype) throw context.unsupported(`target type ${to} of TensorProto.DataType`);
+/** The type that a value of TensorProto.DataType stands for. */
+export function dataTypeOf(context: NodeContext, code: number): DataType {
+  const dtype = ONNX_TYPES[code];
+  if (!dtype) throw context.unsupported(`type ${code} of TensorProto.DataType`);
   return dtype;
+}
+
+function target(context: NodeContext): DataType {
+  return dataTypeOf(context, context.attributes.requiredNumber('to'));
 }
 
 /**

@@ -144,7 +144,7 @@ function erf(x: number): number {
 }
 
 /** Rounds half to even, as ONNX Round does. */
-function roundEven(x: number): number {
+export function roundEven(x: number): number {
   const r = Math.round(x);
   return Math.abs(x % 1) === 0.5 && r % 2 !== 0 ? r - 1 : r;
 }
