@@ -152,9 +152,10 @@ function rangeScalars(dtype: DataType): { least: number; most: number } {
   return { least, most };
 }
 
+/** The quotient is of float32, as ONNX has it: near a half, its rounding decides. */
 function quantize(x: number, scale: number, zero: number, dtype: DataType): number {
   const [least, most] = rangeOf(dtype);
-  return Math.min(most, Math.max(least, roundEven(x / scale) + zero));
+  return Math.min(most, Math.max(least, roundEven(Math.fround(x / scale)) + zero));
 }
 
 /** QuantizeLinear(x, y_scale, y_zero_point): x / scale rounded to even, plus the zero point, saturated. */
@@ -227,7 +228,7 @@ const DYNAMIC_QUANTIZE_LINEAR: Operator = {
     const x = context.input(0);
     const least = x.data.reduce((a, b) => Math.min(a, b), 0);
     const most = x.data.reduce((a, b) => Math.max(a, b), 0);
-    // The scale is a result of its own, in float32: quotients by it round as they do on the device.
+    // A result of its own, in float32.
     const scale = Math.fround((most - least) / 255);
     const zero = scale === 0 ? 0 : quantize(-least, scale, 0, 'uint8');
     const data = x.data.map((v) => (scale === 0 ? zero : quantize(v, scale, zero, 'uint8')));
