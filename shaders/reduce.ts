@@ -1,20 +1,27 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
+import { INT64 } from './int64.js';
 import {
   declareParameters,
   declareStorage,
+  elementWgsl,
   stridedOffsets,
+  type ElementType,
   type ParameterField,
   type WebGpuProgram,
 } from './program.js';
 
 export interface ReduceOptions {
   readonly name: string;
-  /** Value before the first element. */
-  readonly initial: string;
-  /** Expression over the running value `acc` and the element `x`. */
-  readonly step: string;
-  /** Expression over `acc` and the number of elements `count`. */
+  readonly input: ElementType;
+  readonly output: ElementType;
+  /** Statements that declare what is carried from element to element. `zero` is 0u, but not at compile time. */
+  readonly state: string;
+  /** Statements that take in the element `x`, the `j`th of those reduced over. */
+  readonly update: string;
+  /** Expression over the state and the number of elements `count`. */
   readonly finish: string;
+  /** Functions that these call. */
+  readonly helpers: string;
   /** Dimensions kept, and dimensions reduced over, after merging. */
   readonly outerRank: number;
   readonly innerRank: number;
@@ -23,7 +30,7 @@ export interface ReduceOptions {
 
 /** A reduction over any axes; one invocation an output element. Reads each input element once, coalescing as strides allow. */
 export function reduce(options: ReduceOptions): WebGpuProgram {
-  const { name, initial, step, finish, outerRank, innerRank, workgroupSize } = options;
+  const { name, input, output, state, update, finish, helpers, outerRank, innerRank, workgroupSize } = options;
   const outer = Math.max(outerRank, 2);
   const inner = Math.max(innerRank, 2);
   const fields: ParameterField[] = [
@@ -40,27 +47,39 @@ export function reduce(options: ReduceOptions): WebGpuProgram {
   ];
   const source = wgsl`
 ${declareParameters(fields)}
-${declareStorage(1, 'data', 'f32', 'read')}
-${declareStorage(2, 'out', 'f32', 'read_write')}
+${declareStorage(1, 'data', input, 'read')}
+${declareStorage(2, 'out', output, 'read_write')}
+#if ${input === 'i64'}
+${INT64}
+#endif
+${helpers}
 @compute @workgroup_size(${workgroupSize})
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let z = id.z;
   let outer_count = blocks[z].outer_count;
   let inner_count = blocks[z].inner_count;
+  let zero = blocks[z].zero;
   for (var i = id.x; i < outer_count; i += groups.x * ${workgroupSize}u) {
 ${stridedOffsets('i', outerRank, 'shape', [
   { variable: 'in_at', strides: 'in_strides', start: 'in_start' },
   { variable: 'out_at', strides: 'out_strides', start: 'out_start' },
 ])}
-    var acc: f32 = ${initial};
+    ${state}
     for (var j = 0u; j < inner_count; j++) {
 ${stridedOffsets('j', innerRank, 'inner_shape', [{ variable: 'inner_at', strides: 'inner_strides', start: 'zero' }])}
       let x = data[in_at + inner_at];
-      acc = ${step};
+      ${update}
     }
-    let count = f32(inner_count);
-    out[out_at] = ${finish};
+    let count = inner_count;
+    let result: ${elementWgsl(output)} = ${finish};
+    out[out_at] = result;
   }
 }`;
-  return { key: `${name}_f32_o${outerRank}_i${innerRank}_w${workgroupSize}`, source, fields, reportsErrors: false };
+  const types = input === output ? input : `${input}_${output}`;
+  return {
+    key: `${name}_${types}_o${outerRank}_i${innerRank}_w${workgroupSize}`,
+    source,
+    fields,
+    reportsErrors: false,
+  };
 }

@@ -7,15 +7,18 @@ import {
   type WebGpuProgram,
 } from './program.js';
 
+/** The exponentials over their sum, their logarithms, or 1 at the first largest element and 0 elsewhere. */
+export type SoftmaxKind = 'Softmax' | 'LogSoftmax' | 'Hardmax';
+
 export interface SoftmaxOptions {
-  readonly log: boolean;
+  readonly kind: SoftmaxKind;
   readonly rank: number;
   readonly workgroupSize: number;
 }
 
-/** Softmax or LogSoftmax along one axis; one invocation a line, three passes: maximum, sum of exponentials, result. */
+/** Softmax and its kin along one axis; one invocation a line, three passes: maximum, sum of exponentials, result. */
 export function softmax(options: SoftmaxOptions): WebGpuProgram {
-  const { log, rank, workgroupSize } = options;
+  const { kind, rank, workgroupSize } = options;
   const list = Math.max(rank, 2);
   const fields: ParameterField[] = [
     { name: 'lines', type: 'u32', length: 1 },
@@ -44,11 +47,18 @@ ${stridedOffsets('i', rank, 'shape', [
   { variable: 'in_at', strides: 'in_strides', start: 'in_start' },
   { variable: 'out_at', strides: 'out_strides', start: 'out_start' },
 ])}
+#if ${kind === 'Hardmax'}
+    var best = 0u;
+    for (var j = 1u; j < length; j++) {
+      if (data[in_at + j * in_step] > data[in_at + best * in_step]) { best = j; }
+    }
+    for (var j = 0u; j < length; j++) { out[out_at + j * out_step] = select(0.0, 1.0, j == best); }
+#else
     var largest = data[in_at];
     for (var j = 1u; j < length; j++) { largest = max(largest, data[in_at + j * in_step]); }
     var sum = 0.0;
     for (var j = 0u; j < length; j++) { sum += exp(data[in_at + j * in_step] - largest); }
-#if ${log}
+#if ${kind === 'LogSoftmax'}
     // The largest is taken off first: beside large inputs the logarithm would be rounded away.
     let shift = log(sum);
     for (var j = 0u; j < length; j++) { out[out_at + j * out_step] = data[in_at + j * in_step] - largest - shift; }
@@ -56,10 +66,11 @@ ${stridedOffsets('i', rank, 'shape', [
     let scale = 1.0 / sum;
     for (var j = 0u; j < length; j++) { out[out_at + j * out_step] = exp(data[in_at + j * in_step] - largest) * scale; }
 #endif
+#endif
   }
 }`;
   return {
-    key: `${log ? 'LogSoftmax' : 'Softmax'}_f32_r${rank}_w${workgroupSize}`,
+    key: `${kind}_f32_r${rank}_w${workgroupSize}`,
     source,
     fields,
     reportsErrors: false,

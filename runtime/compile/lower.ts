@@ -105,10 +105,12 @@ class Destinations {
       'Split',
       'Expand',
       'Cast',
+      'CastLike',
       'Dropout',
       'Gather',
       'Concat',
       'Max',
+      'Mean',
       'Min',
       'Sum',
     ]);

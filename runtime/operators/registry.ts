@@ -9,7 +9,9 @@ import { TRANSPOSE } from './layout/transpose.js';
 import { MATMUL_OPERATORS } from './matmul/index.js';
 import { NORMALIZATION_OPERATORS } from './normalization/index.js';
 import type { Operator } from './operator.js';
+import { QUANTIZE_OPERATORS } from './quantize/index.js';
 import { REDUCE_OPERATORS } from './reduce/index.js';
+import { SCAN_OPERATORS } from './scan/index.js';
 import { SHAPE_OPERATORS } from './shape/index.js';
 import { SOFTMAX_OPERATORS } from './softmax/index.js';
 
@@ -26,6 +28,8 @@ export const OPERATORS: readonly Operator[] = [
   ...GATHER_OPERATORS,
   ...MATMUL_OPERATORS,
   ...REDUCE_OPERATORS,
+  ...SCAN_OPERATORS,
+  ...QUANTIZE_OPERATORS,
   ...SOFTMAX_OPERATORS,
   ...NORMALIZATION_OPERATORS,
 ];

@@ -2,7 +2,7 @@ import type { OperatorSetIdProto } from 'onnx-buf';
 import { BraidError } from '../../runtime/errors.js';
 
 /** Versions of the ONNX operator set that the importer takes. */
-export const OPSET_RANGE = { min: 7, max: 23 } as const;
+export const OPSET_RANGE = { min: 7, max: 27 } as const;
 
 /** Oldest file format version that the importer takes. */
 export const MIN_IR_VERSION = 3;

@@ -8,7 +8,9 @@ import { TRANSPOSE } from '../../runtime/operators/layout/transpose.js';
 import { MATMUL_OPERATORS } from '../../runtime/operators/matmul/index.js';
 import { NORMALIZATION_OPERATORS } from '../../runtime/operators/normalization/index.js';
 import type { Operator } from '../../runtime/operators/operator.js';
+import { QUANTIZE_OPERATORS } from '../../runtime/operators/quantize/index.js';
 import { REDUCE_OPERATORS } from '../../runtime/operators/reduce/index.js';
+import { SCAN_OPERATORS } from '../../runtime/operators/scan/index.js';
 import { SHAPE_OPERATORS } from '../../runtime/operators/shape/index.js';
 import { SOFTMAX_OPERATORS } from '../../runtime/operators/softmax/index.js';
 
@@ -19,7 +21,9 @@ export const FAMILIES = {
   shape: SHAPE_OPERATORS,
   gather: GATHER_OPERATORS,
   matmul: MATMUL_OPERATORS,
+  quantize: QUANTIZE_OPERATORS,
   reduce: REDUCE_OPERATORS,
+  scan: SCAN_OPERATORS,
   softmax: SOFTMAX_OPERATORS,
   normalization: NORMALIZATION_OPERATORS,
 } satisfies Record<string, readonly Operator[]>;

@@ -5,17 +5,17 @@ import { knownDims } from './fold.js';
 import { shownByShapes } from '../rows.js';
 import { mapReference } from './semantics.js';
 import { elementwiseStep } from './kernel.js';
+import { commonType } from './types.js';
 
 /** Where(condition, X, Y): X where the condition holds, Y elsewhere, all three broadcast. */
 export const WHERE: Operator = {
   type: 'Where',
-  opsets: [9, 23],
+  opsets: [9, 27],
   infer(context) {
     const [condition, x, y] = [context.input(0), context.input(1), context.input(2)];
     if (condition.dtype !== 'bool') throw context.invalid(`condition should be bool, found ${condition.dtype}`);
-    if (x.dtype !== y.dtype) throw context.invalid(`inputs of different types ${x.dtype} and ${y.dtype}`);
     const shape = broadcastShapes([condition.shape, x.shape, y.shape], (p) => context.invalid(p));
-    return [{ dtype: x.dtype, shape }];
+    return [{ dtype: commonType(context, [x.dtype, y.dtype]), shape }];
   },
   fold(context, outputs) {
     const dims = knownDims(outputs[0]!);
@@ -28,7 +28,8 @@ export const WHERE: Operator = {
   },
   reference(context) {
     const inputs = [0, 1, 2].map((i) => context.input(i));
-    return [mapReference(inputs, inputs[1]!.dtype, ([c, x, y]) => (c === 0 ? y! : x!))];
+    const dtype = commonType(context.shapes, [inputs[1]!.dtype, inputs[2]!.dtype]);
+    return [mapReference(inputs, dtype, ([c, x, y]) => (c === 0 ? y! : x!))];
   },
   rows: shownByShapes,
   lower(lowering) {

@@ -31,7 +31,7 @@ export function concatSlices(context: NodeContext, result: View): View[] {
  */
 export const CONCAT: Operator = {
   type: 'Concat',
-  opsets: [7, 23],
+  opsets: [7, 27],
   infer(context) {
     const axis = axisOf(context);
     const inputs = inputsOf(context);

@@ -7,7 +7,7 @@ import { shownByShapes } from '../rows.js';
 /** Expand(X, shape): broadcasting as a view with strides of 0. */
 export const EXPAND: Operator = {
   type: 'Expand',
-  opsets: [8, 23],
+  opsets: [8, 27],
   infer(context) {
     const { dtype, shape } = context.input(0);
     const target = context.requiredElements(1, 'the shape');

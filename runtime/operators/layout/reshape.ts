@@ -99,7 +99,7 @@ const same = (_: NodeContext, from: readonly Dim[]): readonly Dim[] => from;
 
 /** Dropout at inference: the input, and a mask that keeps everything. */
 const DROPOUT: Operator = {
-  ...reshaping('Dropout', [7, 23], same),
+  ...reshaping('Dropout', [7, 27], same),
   infer(context) {
     const x = context.input(0);
     return [x, { dtype: 'bool', shape: x.shape }].slice(0, Math.max(1, context.node.outputs.length)) as ValueType[];
@@ -117,10 +117,10 @@ const DROPOUT: Operator = {
 };
 
 export const RESHAPE_OPERATORS: readonly Operator[] = [
-  reshaping('Reshape', [7, 23], reshape),
-  reshaping('Flatten', [7, 23], flatten),
-  reshaping('Squeeze', [7, 23], squeeze),
-  reshaping('Unsqueeze', [7, 23], unsqueeze),
-  reshaping('Identity', [7, 23], same),
+  reshaping('Reshape', [7, 27], reshape),
+  reshaping('Flatten', [7, 27], flatten),
+  reshaping('Squeeze', [7, 27], squeeze),
+  reshaping('Unsqueeze', [7, 27], unsqueeze),
+  reshaping('Identity', [7, 27], same),
   DROPOUT,
 ];

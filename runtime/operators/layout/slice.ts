@@ -85,7 +85,7 @@ const sliced = (type: ValueType, range: Range): ValueType => ({
 /** Slice(data, starts, ends, axes, steps): a view, negative steps as negative strides. */
 export const SLICE: Operator = {
   type: 'Slice',
-  opsets: [7, 23],
+  opsets: [7, 27],
   infer: (context) => [rangesOf(context).reduce(sliced, context.input(0))],
   fold(context, outputs) {
     const ranges = rangesOf(context);
@@ -134,7 +134,7 @@ function partsOf(context: NodeContext): Range[] {
 /** Split(input, split): views on the input. */
 export const SPLIT: Operator = {
   type: 'Split',
-  opsets: [7, 23],
+  opsets: [7, 27],
   infer: (context) => partsOf(context).map((r) => sliced(context.input(0), r)),
   fold: (context, outputs) => partsOf(context).map((r, i) => sliceKnown(context, r, outputs[i]!)),
   reference: (context) => partsOf(context.shapes).map((r) => sliceReference(context.input(0), r)),

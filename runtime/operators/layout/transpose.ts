@@ -28,7 +28,7 @@ export function transposeReference(x: ReferenceTensor, perm: readonly number[]):
 /** Transpose(X, perm): a view; kernels read it in place. */
 export const TRANSPOSE: Operator = {
   type: 'Transpose',
-  opsets: [7, 23],
+  opsets: [7, 27],
   infer(context) {
     const { dtype, shape } = context.input(0);
     return [{ dtype, shape: permutation(context).map((p) => shape[p]!) }];

@@ -158,7 +158,7 @@ function matMulReference(context: NodeContext, x: ReferenceTensor, y: ReferenceT
 /** MatMul(A, B): numpy's matmul, batched and broadcast. */
 const MATMUL: Operator = {
   type: 'MatMul',
-  opsets: [7, 23],
+  opsets: [7, 27],
   infer: (context) => [{ dtype: context.input(0).dtype, shape: matrices(context).shape }],
   reference: (context) => [matMulReference(context.shapes, context.input(0), context.input(1))],
   rows: shownByShapes,
@@ -189,7 +189,7 @@ function gemmShape(context: NodeContext): {
 /** Gemm(A, B, C): alpha A' B' + beta C, C broadcast. Transposes are strides. */
 const GEMM: Operator = {
   type: 'Gemm',
-  opsets: [7, 23],
+  opsets: [7, 27],
   infer(context) {
     const { a, m, n } = gemmShape(context);
     const c = context.optional(2);

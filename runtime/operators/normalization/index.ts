@@ -1,120 +1,273 @@
-import { layerNormalization } from '../../../shaders/layer_normalization.js';
-import { flatWorkgroupSize } from '../../../shaders/program.js';
-import { collapse, deviceType, isDense, reshapeView, type View, nonEmpty } from '../../compile/view.js';
-import { mul, product, shapesEqual, shapeText } from '../../graph/dim.js';
-import { sizeOf } from '../../graph/tensor.js';
-import { flatWorkgroups, trafficBytes } from '../elementwise/kernel.js';
-import type { NodeContext, Operator } from '../operator.js';
-import { mixesAlong } from '../rows.js';
+import type { Statistic } from '../../../shaders/normalization.js';
+import { deviceType, type View } from '../../compile/view.js';
+import { mul } from '../../graph/dim.js';
+import { tensorOf, toFloat64 } from '../../graph/tensor.js';
+import { broadcastOffsets } from '../broadcast.js';
+import { elementwiseStep } from '../elementwise/kernel.js';
+import type { NodeContext, Operator, ReferenceTensor } from '../operator.js';
+import { mixesAlong, shownByShapes } from '../rows.js';
+import { checkBroadcasts, checkChannels, epsilonOf } from './checks.js';
+import { normalizationStep, normalizedReference } from './groups.js';
+import { LAYER_NORMALIZATION } from './layer.js';
 
-function axisOf(context: NodeContext): number {
-  return context.axis(context.attributes.number('axis', -1), context.input(0).shape.length);
-}
-
-/** The view as lines of contiguous elements: the normalized axes merged into one of stride 1. */
-function asLines(view: View, axis: number): View | undefined {
-  const tail = { ...view, shape: view.shape.slice(axis), strides: view.strides.slice(axis), offset: 0 };
-  if (!isDense(tail)) return undefined;
+/** A list of channels as an operand that broadcasts along dimension 1 of `rank`. */
+function alongChannels(view: View, rank: number): View {
   return {
     ...view,
-    shape: [...view.shape.slice(0, axis), product(tail.shape)],
-    strides: [...view.strides.slice(0, axis), 1],
+    shape: Array.from({ length: rank }, (_, i) => (i === 1 ? view.shape[0]! : 1)),
+    strides: Array.from({ length: rank }, (_, i) => (i === 1 ? view.strides[0]! : 0)),
   };
 }
 
-/** LayerNormalization(X, Scale, B): over the axes from `axis` on. Only the first output exists at inference. */
-const LAYER_NORMALIZATION: Operator = {
-  type: 'LayerNormalization',
-  opsets: [17, 23],
+function channelReference(list: ReferenceTensor, rank: number): ReferenceTensor {
+  return { ...list, dims: Array.from({ length: rank }, (_, i) => (i === 1 ? list.dims[0]! : 1)) };
+}
+
+/** Dimension `axis` of constant size as `parts` of equal size: a view whatever the strides. */
+function splitAxis(view: View, axis: number, parts: number): View {
+  const size = (view.shape[axis] as number) / parts;
+  const replace = <T>(list: readonly T[], items: readonly T[]): T[] => list.toSpliced(axis, 1, ...items);
+  const stride = view.strides[axis]!;
+  return {
+    ...view,
+    shape: replace(view.shape, [parts, size]),
+    strides: replace(view.strides, [mul(stride, size), stride]),
+  };
+}
+
+/** A normalization by itself: which axes, by what, and which of its inputs scale and shift the result. */
+interface Plain {
+  readonly type: string;
+  readonly opsets: Operator['opsets'];
+  readonly statistic: (context: NodeContext) => Statistic;
+  readonly epsilon: (context: NodeContext) => number;
+  readonly axes: (context: NodeContext) => number[];
+  /** `elements` broadcast to the input, `channels` are lists along dimension 1. */
+  readonly operands?: 'elements' | 'channels';
+  readonly check?: (context: NodeContext) => void;
+}
+
+function plain({ type, opsets, statistic, epsilon, axes, operands, check }: Plain): Operator {
+  return {
+    type,
+    opsets,
+    infer(context) {
+      check?.(context);
+      return [context.input(0)];
+    },
+    reference(context) {
+      const x = context.input(0);
+      const how = { statistic: statistic(context.shapes), epsilon: epsilon(context.shapes) };
+      const [scale, bias] = [1, 2].map((i) => {
+        const given = operands && context.inputs[i];
+        return given && operands === 'channels' ? channelReference(given, x.dims.length) : given;
+      });
+      return [normalizedReference(x, axes(context.shapes), how, scale, bias).output];
+    },
+    rows: (row) => (axes(row.context).some((a) => mixesAlong(row, 0, a) === 'mixing') ? 'mixing' : 'parallel'),
+    lower(lowering) {
+      const { context } = lowering;
+      const view = lowering.view(0);
+      if (deviceType(view.dtype) !== 'f32') throw context.unsupported(`no kernel for ${view.dtype}`);
+      const [scale, bias] = [1, 2].map((i) => {
+        const given = operands && lowering.optional(i);
+        return given && operands === 'channels' ? alongChannels(given, view.shape.length) : given;
+      });
+      lowering.emit(
+        normalizationStep({
+          name: type,
+          statistic: statistic(context),
+          epsilon: epsilon(context),
+          view,
+          axes: axes(context),
+          output: lowering.output(0),
+          scale,
+          bias,
+        }),
+      );
+    },
+  };
+}
+
+function axesFrom(context: NodeContext, first: number): number[] {
+  return context.input(0).shape.flatMap((_, i) => (i < first ? [] : [i]));
+}
+
+/** RMSNormalization(X, scale): by the root of the mean square over the axes from `axis` on. */
+const RMS_NORMALIZATION = plain({
+  type: 'RMSNormalization',
+  opsets: [23, 27],
+  statistic: () => 'square',
+  epsilon: epsilonOf,
+  axes: (context) =>
+    axesFrom(context, context.axis(context.attributes.number('axis', -1), context.input(0).shape.length)),
+  operands: 'elements',
+  check: (context) => checkBroadcasts(context, 1),
+});
+
+/** InstanceNormalization(input, scale, B): each channel of each row over its places. */
+const INSTANCE_NORMALIZATION = plain({
+  type: 'InstanceNormalization',
+  opsets: [7, 27],
+  statistic: () => 'variance',
+  epsilon: epsilonOf,
+  axes: (context) => axesFrom(context, 2),
+  operands: 'channels',
+  check: (context) => checkChannels(context, 1, 2, 1),
+});
+
+/** LpNormalization(input, axis, p): by the length of each line along the axis. */
+const LP_NORMALIZATION = plain({
+  type: 'LpNormalization',
+  opsets: [7, 27],
+  statistic(context) {
+    const p = context.attributes.number('p', 2);
+    if (p !== 1 && p !== 2) throw context.invalid(`p is ${p}, expected 1 or 2`);
+    return p === 1 ? 'l1' : 'l2';
+  },
+  epsilon: () => 0,
+  axes: (context) => [context.axis(context.attributes.number('axis', -1), context.input(0).shape.length)],
+});
+
+/** MeanVarianceNormalization(X, axes): to a mean of 0 and a deviation of 1. */
+const MEAN_VARIANCE_NORMALIZATION = plain({
+  type: 'MeanVarianceNormalization',
+  opsets: [9, 27],
+  statistic: () => 'deviation',
+  // What ONNX's definition of the operator adds.
+  epsilon: () => 1e-9,
+  axes: (context) =>
+    (context.attributes.numbers('axes') ?? [0, 2, 3]).map((a) => context.axis(a, context.input(0).shape.length)),
+});
+
+/** Groups of GroupNormalization, checked to divide the channels. */
+function groupsOf(context: NodeContext): number {
+  const groups = context.attributes.requiredNumber('num_groups');
+  const channels = context.input(0).shape[1];
+  if (typeof channels !== 'number') throw context.unsupported(`the number of channels has to be a constant`);
+  if (groups < 1 || channels % groups !== 0) throw context.invalid(`${groups} groups of ${channels} channels`);
+  return groups;
+}
+
+/** Before opset 21 scale and bias have an element a group, from there on one a channel. */
+function scalesGroups(context: NodeContext): boolean {
+  return context.node.opset < 21;
+}
+
+/** GroupNormalization(X, scale, bias): groups of channels of each row, over their places. */
+const GROUP_NORMALIZATION: Operator = {
+  type: 'GroupNormalization',
+  opsets: [18, 27],
   infer(context) {
-    const x = context.input(0);
-    const axis = axisOf(context);
+    const groups = groupsOf(context);
+    const expected = scalesGroups(context) ? groups : context.input(0).shape[1];
     for (const i of [1, 2]) {
-      const type = context.optional(i);
-      if (type && !shapesEqual(type.shape, x.shape.slice(axis))) {
-        throw context.unsupported(
-          `scale and bias of shape ${shapeText(type.shape)} for axes of shape ${shapeText(x.shape.slice(axis))}`,
-        );
-      }
+      if (context.input(i).shape[0] !== expected) throw context.invalid(`input ${i} should have ${expected} elements`);
     }
-    if (context.node.outputs.slice(1).some((o) => o !== ''))
-      throw context.unsupported('the outputs Mean and InvStdDev');
-    return [x];
+    return [context.input(0)];
   },
   reference(context) {
     const x = context.input(0);
-    const axis = axisOf(context.shapes);
-    const [scale, bias] = [context.input(1), context.inputs[2]];
-    const epsilon = context.attributes.number('epsilon', 1e-5);
-    const length = sizeOf(x.dims.slice(axis));
-    const data = new Float64Array(x.data.length);
-    for (let start = 0; start < data.length; start += length) {
-      const line = x.data.subarray(start, start + length);
-      const mean = line.reduce((s, v) => s + v, 0) / length;
-      const variance = line.reduce((s, v) => s + (v - mean) ** 2, 0) / length;
-      for (let i = 0; i < length; i++) {
-        data[start + i] = ((line[i]! - mean) / Math.sqrt(variance + epsilon)) * scale.data[i]! + (bias?.data[i] ?? 0);
-      }
-    }
-    return [{ ...x, data }];
+    const groups = groupsOf(context.shapes);
+    const [rows, channels, ...places] = x.dims as [number, number, ...number[]];
+    const dims = [rows, groups, channels / groups, ...places];
+    const operand = (i: number): ReferenceTensor => {
+      const size = scalesGroups(context.shapes) ? 1 : channels / groups;
+      return { ...context.input(i), dims: [1, groups, size, ...places.map(() => 1)] };
+    };
+    const axes = dims.flatMap((_, i) => (i < 2 ? [] : [i]));
+    const how = { statistic: 'variance', epsilon: epsilonOf(context.shapes) } as const;
+    const { output } = normalizedReference({ ...x, dims }, axes, how, operand(1), operand(2));
+    return [{ ...output, dims: x.dims }];
   },
-  rows: (row) => mixesAlong(row, 0, axisOf(row.context)),
+  rows: shownByShapes,
   lower(lowering) {
     const { context } = lowering;
-    const axis = axisOf(context);
-    const input = lowering.view(0);
-    if (deviceType(input.dtype) !== 'f32') throw context.unsupported(`no kernel for ${input.dtype}`);
-    const view = asLines(input, axis) ?? asLines(lowering.dense(input), axis)!;
-    const target = lowering.output(0);
-    const inPlace = asLines(target, axis);
-    const output = inPlace ?? asLines(lowering.scratch('lines', target.dtype, target.shape), axis)!;
-    const scale = lowering.dense(lowering.view(1));
-    const declared = lowering.optional(2);
-    const bias = declared && lowering.dense(declared);
-    const space = collapse({
-      shape: view.shape.slice(0, -1),
-      strides: [view.strides.slice(0, -1), output.strides.slice(0, -1)],
-    });
-    const lines = product(view.shape.slice(0, -1));
-    lowering.emit({
-      kernel: 'LayerNormalization',
-      operands: [
-        { view, access: 'read' },
-        { view: scale, access: 'read' },
-        ...(bias ? [{ view: bias, access: 'read' as const }] : []),
-        { view: output, access: 'write' },
-      ],
-      cost: { operations: mul(product(view.shape), 8), bytes: trafficBytes([view, output]) },
-      bound: 'memory',
-      detail: `length=${view.shape.at(-1)}`,
-      webgpu(caps) {
-        const workgroupSize = flatWorkgroupSize(caps.maxWorkgroupInvocations);
-        return {
-          program: layerNormalization({
-            hasBias: bias !== undefined,
-            rank: Math.max(1, space.shape.length),
-            workgroupSize,
-          }),
-          dispatch: {
-            parameters: {
-              lines,
-              length: view.shape.at(-1)!,
-              in_start: { start: view },
-              out_start: { start: output },
-              scale_start: { start: scale },
-              bias_start: bias ? { start: bias } : 0,
-              epsilon: { f32: context.attributes.number('epsilon', 1e-5) },
-              shape: nonEmpty(space.shape, 1),
-              in_strides: nonEmpty(space.strides[0]!, 0),
-              out_strides: nonEmpty(space.strides[1]!, 0),
-            },
-            workgroups: flatWorkgroups(lines, workgroupSize, caps.maxWorkgroupsPerDimension),
-          },
-        };
-      },
-    });
-    if (!inPlace) lowering.alias(0, reshapeView(output, target.shape)!);
+    const groups = groupsOf(context);
+    const view = splitAxis(lowering.view(0), 1, groups);
+    if (deviceType(view.dtype) !== 'f32') throw context.unsupported(`no kernel for ${view.dtype}`);
+    const rank = context.input(0).shape.length;
+    const operand = (i: number): View => splitAxis(alongChannels(lowering.view(i), rank), 1, groups);
+    lowering.emit(
+      normalizationStep({
+        name: 'GroupNormalization',
+        statistic: 'variance',
+        epsilon: epsilonOf(context),
+        view,
+        axes: view.shape.flatMap((_, i) => (i < 2 ? [] : [i])),
+        output: splitAxis(lowering.output(0), 1, groups),
+        scale: operand(1),
+        bias: operand(2),
+      }),
+    );
   },
 };
 
-export const NORMALIZATION_OPERATORS: readonly Operator[] = [LAYER_NORMALIZATION];
+/** BatchNormalization(X, scale, B, mean, var) at inference: a factor and an addend a channel. */
+const BATCH_NORMALIZATION: Operator = {
+  type: 'BatchNormalization',
+  opsets: [7, 27],
+  infer(context) {
+    if (context.attributes.number('training_mode', 0) !== 0 || context.node.outputs.slice(1).some((o) => o !== ''))
+      throw context.unsupported('training, with outputs of the statistics');
+    if (context.attributes.number('spatial', 1) === 0) throw context.unsupported('statistics of each place');
+    checkChannels(context, 1, 4, 1);
+    return [context.input(0)];
+  },
+  reference(context) {
+    const x = context.input(0);
+    const [scale, bias, mean, variance] = [1, 2, 3, 4].map((i) => context.input(i).data);
+    const epsilon = epsilonOf(context.shapes);
+    const channelOf = broadcastOffsets(channelReference(context.input(1), x.dims.length).dims, x.dims);
+    const data = x.data.map((v, i) => {
+      const c = channelOf[i]!;
+      return ((v - mean![c]!) / Math.sqrt(variance![c]! + epsilon)) * scale![c]! + bias![c]!;
+    });
+    return [{ ...x, data }];
+  },
+  rows: shownByShapes,
+  lower(lowering) {
+    const { context } = lowering;
+    const view = lowering.view(0);
+    if (deviceType(view.dtype) !== 'f32') throw context.unsupported(`no kernel for ${view.dtype}`);
+    const epsilon = epsilonOf(context);
+    const rank = view.shape.length;
+    const output = lowering.output(0);
+    const constants = [1, 2, 3, 4].map((i) => context.tensor(i));
+    if (constants.every((t) => t !== undefined)) {
+      const [scale, bias, mean, variance] = constants.map((t) => toFloat64(t));
+      const factor = scale!.map((s, c) => s / Math.sqrt(variance![c]! + epsilon));
+      const addend = bias!.map((b, c) => b - mean![c]! * factor[c]!);
+      const operands = [factor, addend].map((values, i) =>
+        alongChannels(
+          lowering.constant(i === 0 ? 'factor' : 'addend', tensorOf('float32', [values.length], values)),
+          rank,
+        ),
+      );
+      lowering.emit(
+        elementwiseStep({ name: 'ScaleShift', expression: 'fma(a, b, c)', inputs: [view, ...operands], output }),
+      );
+      return;
+    }
+    lowering.emit(
+      elementwiseStep({
+        name: 'BatchNormalization',
+        expression: '(a - d) / sqrt(e + p.epsilon) * b + c',
+        inputs: [view, ...[1, 2, 3, 4].map((i) => alongChannels(lowering.view(i), rank))],
+        output,
+        scalars: { epsilon },
+        operations: 6,
+      }),
+    );
+  },
+};
+
+export const NORMALIZATION_OPERATORS: readonly Operator[] = [
+  LAYER_NORMALIZATION,
+  RMS_NORMALIZATION,
+  INSTANCE_NORMALIZATION,
+  GROUP_NORMALIZATION,
+  BATCH_NORMALIZATION,
+  LP_NORMALIZATION,
+  MEAN_VARIANCE_NORMALIZATION,
+];

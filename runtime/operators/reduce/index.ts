@@ -1,58 +1,14 @@
-import { reduce } from '../../../shaders/reduce.js';
-import { flatWorkgroupSize } from '../../../shaders/program.js';
 import type { Lowering } from '../../compile/lowering.js';
-import { collapse, deviceType, elementsOf, type View, nonEmpty } from '../../compile/view.js';
-import { product, type Dim } from '../../graph/dim.js';
-import { sizeOf } from '../../graph/tensor.js';
-import { copyStep, flatWorkgroups, trafficBytes } from '../elementwise/kernel.js';
-import { transposeReference } from '../layout/transpose.js';
+import type { View } from '../../compile/view.js';
+import type { Dim } from '../../graph/dim.js';
+import { copyStep } from '../elementwise/kernel.js';
+import { wrapping } from '../elementwise/semantics.js';
+import { arithmeticType, variantName, wrapped } from '../elementwise/types.js';
 import type { NodeContext, Operator } from '../operator.js';
 import { mixesAlong } from '../rows.js';
-
-/** A reduction: a line of WGSL over `acc` and `x`, a line of reference over all the elements. */
-interface Reducer {
-  readonly type: string;
-  readonly initial: string;
-  readonly step: string;
-  readonly finish: string;
-  readonly reference: (x: Float64Array) => number;
-}
-
-const sum = (x: Float64Array): number => x.reduce((s, v) => s + v, 0);
-
-/** Infinities by their bits: WGSL has no such constants, and refuses expressions over constants that make one. */
-const INFINITY = 'bitcast<f32>(0x7f800000u | blocks[z].zero)';
-const MINUS_INFINITY = 'bitcast<f32>(0xff800000u | blocks[z].zero)';
-
-const REDUCERS: readonly Reducer[] = [
-  { type: 'ReduceSum', initial: '0.0', step: 'acc + x', finish: 'acc', reference: sum },
-  { type: 'ReduceMean', initial: '0.0', step: 'acc + x', finish: 'acc / count', reference: (x) => sum(x) / x.length },
-  { type: 'ReduceMax', initial: MINUS_INFINITY, step: 'max(acc, x)', finish: 'acc', reference: (x) => Math.max(...x) },
-  { type: 'ReduceMin', initial: INFINITY, step: 'min(acc, x)', finish: 'acc', reference: (x) => Math.min(...x) },
-  {
-    type: 'ReduceProd',
-    initial: '1.0',
-    step: 'acc * x',
-    finish: 'acc',
-    reference: (x) => x.reduce((p, v) => p * v, 1),
-  },
-  { type: 'ReduceL1', initial: '0.0', step: 'acc + abs(x)', finish: 'acc', reference: (x) => sum(x.map(Math.abs)) },
-  {
-    type: 'ReduceL2',
-    initial: '0.0',
-    step: 'fma(x, x, acc)',
-    finish: 'sqrt(acc)',
-    reference: (x) => Math.sqrt(sum(x.map((v) => v * v))),
-  },
-  {
-    type: 'ReduceSumSquare',
-    initial: '0.0',
-    step: 'fma(x, x, acc)',
-    finish: 'acc',
-    reference: (x) => sum(x.map((v) => v * v)),
-  },
-  { type: 'ReduceLogSum', initial: '0.0', step: 'acc + x', finish: 'log(acc)', reference: (x) => Math.log(sum(x)) },
-];
+import { ARG_OPERATORS } from './arg.js';
+import { reduceReference, reduceStep } from './kernel.js';
+import { REDUCERS } from './reducers.js';
 
 /** Axes come as an attribute first, as an input from opset 13 (ReduceSum) or 18 on. Absent: all, unless told otherwise. */
 function axesOf(context: NodeContext): number[] {
@@ -70,86 +26,38 @@ function reducedShape(context: NodeContext, axes: readonly number[]): Dim[] {
   return shape.flatMap((d, i) => (axes.includes(i) ? (keep ? [1] : []) : [d]));
 }
 
-function lower(reducer: Reducer, lowering: Lowering): void {
-  const { context } = lowering;
-  const axes = axesOf(context);
-  const view = lowering.view(0);
-  if (deviceType(view.dtype) !== 'f32') throw context.unsupported(`no kernel for ${view.dtype}`);
-  const output = lowering.output(0);
-  if (
-    axes.length === 0 &&
-    reducer.finish === 'acc' &&
-    reducer.step !== 'fma(x, x, acc)' &&
-    reducer.type !== 'ReduceL1'
-  ) {
+/** Emits reduction `type` of `view` into `output`, or refuses a type that it has no kernel for. */
+export function emitReduction(
+  lowering: Lowering,
+  type: string,
+  view: View,
+  output: View,
+  axes: readonly number[],
+): void {
+  const reducer = REDUCERS.find((r) => r.type === type)!;
+  const kernel = reducer.kernel(arithmeticType(view.dtype));
+  if (!kernel) throw lowering.context.unsupported(`no kernel for ${view.dtype}`);
+  if (axes.length === 0 && reducer.keepsOne) {
     lowering.emit(copyStep(view, output));
     return;
   }
-  const kept = view.shape.map((_, i) => i).filter((i) => !axes.includes(i));
-  const keepsDims = output.shape.length === view.shape.length;
-  const pick = (v: View, dims: readonly number[]): Dim[] => dims.map((i) => v.strides[i]!);
-  const outStrides = keepsDims ? pick(output, kept) : output.strides;
-  const outer = collapse({ shape: kept.map((i) => view.shape[i]!), strides: [pick(view, kept), outStrides] });
-  const inner = collapse({ shape: axes.map((i) => view.shape[i]!), strides: [pick(view, axes)] });
-  const outerCount = elementsOf(output);
-  const innerCount = product(axes.map((i) => view.shape[i]!));
-  lowering.emit({
-    kernel: reducer.type,
-    operands: [
-      { view, access: 'read' },
-      { view: output, access: 'write' },
-    ],
-    cost: { operations: elementsOf(view), bytes: trafficBytes([view, output]) },
-    bound: 'memory',
-    detail: `axes=${axes.join(',')}`,
-    webgpu(caps) {
-      const workgroupSize = flatWorkgroupSize(caps.maxWorkgroupInvocations);
-      return {
-        program: reduce({
-          name: reducer.type,
-          initial: reducer.initial,
-          step: reducer.step,
-          finish: reducer.finish,
-          outerRank: Math.max(1, outer.shape.length),
-          innerRank: Math.max(1, inner.shape.length),
-          workgroupSize,
-        }),
-        dispatch: {
-          parameters: {
-            outer_count: outerCount,
-            inner_count: innerCount,
-            in_start: { start: view },
-            out_start: { start: output },
-            zero: 0,
-            shape: nonEmpty(outer.shape, 1),
-            in_strides: nonEmpty(outer.strides[0]!, 0),
-            out_strides: nonEmpty(outer.strides[1]!, 0),
-            inner_shape: nonEmpty(inner.shape, 1),
-            inner_strides: nonEmpty(inner.strides[0]!, 0),
-          },
-          workgroups: flatWorkgroups(outerCount, workgroupSize, caps.maxWorkgroupsPerDimension),
-        },
-      };
-    },
-  });
+  // A narrow integer that overflows its type is wrapped around once, at the end.
+  const finished = { ...kernel, finish: wrapped(view.dtype, kernel.finish) };
+  lowering.emit(reduceStep(variantName(type, view.dtype), finished, view, output, axes));
 }
 
-export const REDUCE_OPERATORS: readonly Operator[] = REDUCERS.map((reducer) => ({
-  type: reducer.type,
-  opsets: [7, 23],
+const REDUCTIONS: readonly Operator[] = REDUCERS.map(({ type, reference }) => ({
+  type,
+  opsets: [7, 27],
   infer: (context) => [{ dtype: context.input(0).dtype, shape: reducedShape(context, axesOf(context)) }],
   reference(context) {
     const x = context.input(0);
     const axes = axesOf(context.shapes);
-    const kept = x.dims.map((_, i) => i).filter((i) => !axes.includes(i));
-    const sorted = transposeReference(x, [...kept, ...axes]);
-    const length = sizeOf(axes.map((a) => x.dims[a]!));
-    const outer = sizeOf(kept.map((a) => x.dims[a]!));
-    const data = Float64Array.from({ length: outer }, (_, i) =>
-      reducer.reference(sorted.data.subarray(i * length, (i + 1) * length)),
-    );
+    const data = reduceReference(x, axes, (group) => reference(group, x.dtype)).map(wrapping(x.dtype));
     return [{ dtype: x.dtype, dims: reducedShape(context.shapes, axes) as number[], data }];
   },
   rows: (row) => (axesOf(row.context).some((a) => mixesAlong(row, 0, a) === 'mixing') ? 'mixing' : 'parallel'),
-  lower: (lowering) => lower(reducer, lowering),
+  lower: (lowering) => emitReduction(lowering, type, lowering.view(0), lowering.output(0), axesOf(lowering.context)),
 }));
+
+export const REDUCE_OPERATORS: readonly Operator[] = [...REDUCTIONS, ...ARG_OPERATORS];

@@ -16,7 +16,7 @@ function window(context: NodeContext): readonly [start: number, end: number] {
 /** Shape(data, start, end): always known at load, up to symbols. */
 const SHAPE: Operator = {
   type: 'Shape',
-  opsets: [7, 23],
+  opsets: [7, 27],
   infer(context) {
     const [start, end] = window(context);
     return [{ dtype: 'int64', shape: [Math.max(0, end - start)] }];
@@ -35,7 +35,7 @@ const SHAPE: Operator = {
 /** Size(data): the number of elements, known at load up to symbols. */
 const SIZE: Operator = {
   type: 'Size',
-  opsets: [7, 23],
+  opsets: [7, 27],
   infer: () => [{ dtype: 'int64', shape: [] }],
   fold: (context) => [
     { kind: 'symbolic', value: { dtype: 'int64', dims: [], elements: [product(context.input(0).shape)] } },
@@ -47,7 +47,7 @@ const SIZE: Operator = {
 /** ConstantOfShape(shape, value): one constant, repeated by strides of 0. */
 const CONSTANT_OF_SHAPE: Operator = {
   type: 'ConstantOfShape',
-  opsets: [9, 23],
+  opsets: [9, 27],
   infer(context) {
     const dtype = context.attributes.tensor('value')?.dtype ?? 'float32';
     return [{ dtype, shape: context.requiredElements(0, 'the shape') }];
@@ -83,7 +83,7 @@ const CONSTANT_OF_SHAPE: Operator = {
 /** Range(start, limit, delta) over integers known at load. */
 const RANGE: Operator = {
   type: 'Range',
-  opsets: [11, 23],
+  opsets: [11, 27],
   infer(context) {
     const [start, limit, delta] = bounds(context);
     return [{ dtype: context.input(0).dtype, shape: [Math.max(0, Math.ceil((limit - start) / delta))] }];

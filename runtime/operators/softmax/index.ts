@@ -1,4 +1,4 @@
-import { softmax } from '../../../shaders/softmax.js';
+import { softmax, type SoftmaxKind } from '../../../shaders/softmax.js';
 import { flatWorkgroupSize } from '../../../shaders/program.js';
 import { collapse, deviceType, reshapeView, type View, nonEmpty } from '../../compile/view.js';
 import { mul, product } from '../../graph/dim.js';
@@ -17,12 +17,12 @@ function axisOf(context: NodeContext): number {
   return context.axis(context.attributes.number('axis', flattens(context) ? 1 : -1), context.input(0).shape.length);
 }
 
-function lines(lowering: Lowering, view: View, output: View, axis: number, log: boolean): void {
+function lines(lowering: Lowering, view: View, output: View, axis: number, kind: SoftmaxKind): void {
   const without = <T>(list: readonly T[]): T[] => list.filter((_, i) => i !== axis);
   const space = collapse({ shape: without(view.shape), strides: [without(view.strides), without(output.strides)] });
   const count = product(without(view.shape));
   lowering.emit({
-    kernel: log ? 'LogSoftmax' : 'Softmax',
+    kernel: kind,
     operands: [
       { view, access: 'read' },
       { view: output, access: 'write' },
@@ -33,7 +33,7 @@ function lines(lowering: Lowering, view: View, output: View, axis: number, log: 
     webgpu(caps) {
       const workgroupSize = flatWorkgroupSize(caps.maxWorkgroupInvocations);
       return {
-        program: softmax({ log, rank: Math.max(1, space.shape.length), workgroupSize }),
+        program: softmax({ kind, rank: Math.max(1, space.shape.length), workgroupSize }),
         dispatch: {
           parameters: {
             lines: count,
@@ -53,22 +53,22 @@ function lines(lowering: Lowering, view: View, output: View, axis: number, log: 
   });
 }
 
-function lower(lowering: Lowering, log: boolean): void {
+function lower(lowering: Lowering, kind: SoftmaxKind): void {
   const { context } = lowering;
   const axis = axisOf(context);
   const view = lowering.view(0);
   if (deviceType(view.dtype) !== 'f32') throw context.unsupported(`no kernel for ${view.dtype}`);
   if (!flattens(context) || axis === view.shape.length - 1) {
-    lines(lowering, view, lowering.output(0), axis, log);
+    lines(lowering, view, lowering.output(0), axis, kind);
     return;
   }
   const matrix = [product(view.shape.slice(0, axis)), product(view.shape.slice(axis))];
   const result = lowering.scratch('lines', view.dtype, matrix);
-  lines(lowering, reshapeView(view, matrix) ?? reshapeView(lowering.dense(view), matrix)!, result, 1, log);
+  lines(lowering, reshapeView(view, matrix) ?? reshapeView(lowering.dense(view), matrix)!, result, 1, kind);
   lowering.alias(0, reshapeView(result, view.shape)!);
 }
 
-function reference(context: NodeContext, x: ReferenceTensor, log: boolean): ReferenceTensor {
+function reference(context: NodeContext, x: ReferenceTensor, kind: SoftmaxKind): ReferenceTensor {
   const axis = axisOf(context);
   const length = flattens(context) ? sizeOf(x.dims.slice(axis)) : x.dims[axis]!;
   const inner = flattens(context) ? 1 : sizeOf(x.dims.slice(axis + 1));
@@ -78,23 +78,29 @@ function reference(context: NodeContext, x: ReferenceTensor, log: boolean): Refe
       const at = (j: number): number => start + j * inner + i;
       let largest = -Infinity;
       for (let j = 0; j < length; j++) largest = Math.max(largest, x.data[at(j)]!);
+      if (kind === 'Hardmax') {
+        let best = 0;
+        while (x.data[at(best)] !== largest) best++;
+        data[at(best)] = 1;
+        continue;
+      }
       let sum = 0;
       for (let j = 0; j < length; j++) sum += Math.exp(x.data[at(j)]! - largest);
       for (let j = 0; j < length; j++) {
         const shifted = x.data[at(j)]! - largest;
-        data[at(j)] = log ? shifted - Math.log(sum) : Math.exp(shifted) / sum;
+        data[at(j)] = kind === 'LogSoftmax' ? shifted - Math.log(sum) : Math.exp(shifted) / sum;
       }
     }
   }
   return { ...x, data };
 }
 
-/** Softmax and LogSoftmax along an axis. */
-export const SOFTMAX_OPERATORS: readonly Operator[] = [false, true].map((log) => ({
-  type: log ? 'LogSoftmax' : 'Softmax',
-  opsets: [7, 23],
+/** Softmax, LogSoftmax and Hardmax along an axis. */
+export const SOFTMAX_OPERATORS: readonly Operator[] = (['Softmax', 'LogSoftmax', 'Hardmax'] as const).map((kind) => ({
+  type: kind,
+  opsets: [7, 27],
   infer: (context) => [context.input(0)],
-  reference: (context) => [reference(context.shapes, context.input(0), log)],
+  reference: (context) => [reference(context.shapes, context.input(0), kind)],
   rows: (row) => mixesAlong(row, 0, axisOf(row.context)),
-  lower: (lowering) => lower(lowering, log),
+  lower: (lowering) => lower(lowering, kind),
 }));

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { GraphBuilder, GraphEngine, type Tensor } from '../../../runtime/index.js';
+import { GraphBuilder, GraphEngine, tensorOf, type DataType, type Tensor } from '../../../runtime/index.js';
 import {
   data,
   deviceProblems,
@@ -37,7 +37,220 @@ const sum = (title: string, c: Partial<Case>, expected: Tensor): Case => ({
   ...c,
 });
 
+/** Over the last axis of integers, dropped; bool has only the extremes. */
+const whole = (op: string, dtype: DataType, values: number[][], y: number[]): Case => ({
+  title: `of ${dtype} ${JSON.stringify(values)}`,
+  op,
+  opset: 20,
+  inputs: [data(tensorOf(dtype, [values.length, values[0]!.length], values.flat())), ints(1)],
+  attributes: { keepdims: 0 },
+  expected: [tensorOf(dtype, [y.length], y)],
+});
+
+const none = (op: string, dtype: DataType, y: number): Case => ({
+  title: `of no ${dtype}`,
+  op,
+  opset: 20,
+  inputs: [data(tensorOf(dtype, [2, 0], [])), ints(1)],
+  attributes: { keepdims: 0 },
+  expected: [tensorOf(dtype, [2], [y, y])],
+});
+
+const WORD = 2 ** 32;
+const INTEGERS: Case[] = [
+  whole(
+    'ReduceSum',
+    'int32',
+    [
+      [1, -5],
+      [7, 2],
+    ],
+    [-4, 9],
+  ),
+  whole(
+    'ReduceSum',
+    'int64',
+    [
+      [WORD - 1, 1, -2 * WORD],
+      [3, 2, 1],
+    ],
+    [-WORD, 6],
+  ),
+  whole(
+    'ReduceSum',
+    'uint8',
+    [
+      [200, 100],
+      [1, 2],
+    ],
+    [44, 3],
+  ),
+  whole(
+    'ReduceMean',
+    'int32',
+    [
+      [1, 6],
+      [-7, 0],
+    ],
+    [3, -3],
+  ),
+  whole(
+    'ReduceMean',
+    'int64',
+    [
+      [WORD, WORD * 2],
+      [-7, 0],
+    ],
+    [WORD * 1.5, -3],
+  ),
+  whole(
+    'ReduceMax',
+    'int32',
+    [
+      [-1, -5],
+      [7, 2],
+    ],
+    [-1, 7],
+  ),
+  whole(
+    'ReduceMax',
+    'int64',
+    [
+      [-WORD, -WORD * 2],
+      [7, WORD],
+    ],
+    [-WORD, WORD],
+  ),
+  whole(
+    'ReduceMax',
+    'uint64',
+    [
+      [1, 2 ** 63],
+      [3, 2],
+    ],
+    [2 ** 63, 3],
+  ),
+  whole(
+    'ReduceMax',
+    'int8',
+    [
+      [-1, -5],
+      [7, 2],
+    ],
+    [-1, 7],
+  ),
+  whole(
+    'ReduceMax',
+    'bool',
+    [
+      [0, 1],
+      [0, 0],
+    ],
+    [1, 0],
+  ),
+  whole(
+    'ReduceMin',
+    'bool',
+    [
+      [0, 1],
+      [1, 1],
+    ],
+    [0, 1],
+  ),
+  whole(
+    'ReduceMin',
+    'uint32',
+    [
+      [WORD - 1, 5],
+      [7, 2],
+    ],
+    [5, 2],
+  ),
+  whole(
+    'ReduceMin',
+    'int64',
+    [
+      [-WORD, -WORD * 2],
+      [7, WORD],
+    ],
+    [-2 * WORD, 7],
+  ),
+  whole(
+    'ReduceProd',
+    'int64',
+    [
+      [WORD, -3],
+      [7, 2],
+    ],
+    [-3 * WORD, 14],
+  ),
+  whole(
+    'ReduceL1',
+    'int32',
+    [
+      [-1, -5],
+      [7, 2],
+    ],
+    [6, 9],
+  ),
+  whole(
+    'ReduceSumSquare',
+    'int64',
+    [
+      [70_000, -70_000],
+      [7, 2],
+    ],
+    [9_800_000_000, 53],
+  ),
+  none('ReduceMax', 'float32', -Infinity),
+  none('ReduceMin', 'float32', Infinity),
+  none('ReduceMax', 'int32', -(2 ** 31)),
+  none('ReduceMin', 'uint32', WORD - 1),
+  none('ReduceProd', 'float32', 1),
+  none('ReduceLogSumExp', 'float32', -Infinity),
+  whole(
+    'ReduceMax',
+    'float32',
+    [
+      [1, NaN, 2],
+      [-Infinity, -3, -4],
+    ],
+    [NaN, -3],
+  ),
+  whole(
+    'ReduceMin',
+    'float32',
+    [
+      [1, NaN, 2],
+      [Infinity, 3, 4],
+    ],
+    [NaN, 3],
+  ),
+];
+
+const position = (op: string, dtype: DataType, attributes: Record<string, number>, y: Tensor): Case => ({
+  title: `of ${dtype} ${JSON.stringify(attributes)}`,
+  op,
+  opset: 13,
+  inputs: [data(tensorOf(dtype, [2, 4], [1, 7, 7, 3, 5, 2, 4, 2]))],
+  attributes,
+  expected: [y],
+});
+const positions = (dims: number[], ...values: number[]): Tensor => tensorOf('int64', dims, values);
+const POSITIONS: Case[] = [
+  position('ArgMax', 'float32', {}, positions([1, 4], 1, 0, 0, 0)),
+  position('ArgMax', 'float32', { axis: 1 }, positions([2, 1], 1, 0)),
+  position('ArgMax', 'float32', { axis: -1, keepdims: 0, select_last_index: 1 }, positions([2], 2, 0)),
+  position('ArgMin', 'float32', { axis: -1, keepdims: 0 }, positions([2], 0, 1)),
+  position('ArgMin', 'int32', { axis: -1, keepdims: 0, select_last_index: 1 }, positions([2], 0, 3)),
+  position('ArgMin', 'int64', { axis: 0, keepdims: 0 }, positions([4], 0, 1, 1, 1)),
+  position('ArgMax', 'uint64', { axis: 0, keepdims: 0 }, positions([4], 1, 0, 0, 0)),
+];
+
 const LITERAL: Case[] = [
+  ...INTEGERS,
+  ...POSITIONS,
+  last('ReduceLogSumExp', floats([2, 3], [1, 2, 3, -Infinity, 200, 200]), [3.4076059, 200.6931472]),
   last('ReduceSum', signed, [1, -1]),
   last('ReduceMean', signed, [1 / 3, -1 / 3]),
   last('ReduceMax', signed, [2, 3]),
@@ -90,6 +303,15 @@ function randomCases(random: Random): Case[] {
     const axes = random.shuffled(dims.map((_, d) => d)).slice(0, random.int(1, dims.length));
     const signed = axes.map((a) => (random.next() < 0.5 ? a : a - dims.length));
     const late = i % 2 === 0;
+    if (op.startsWith('Arg')) {
+      const axis = random.int(-dims.length, dims.length - 1);
+      return {
+        title: `random [${dims.join()}] axis ${axis}`,
+        op,
+        inputs: [axis === 0 || axis === -dims.length ? data(value) : rowsOf(value)],
+        attributes: { axis, keepdims: random.int(0, 1) },
+      };
+    }
     return {
       title: `random [${dims.join()}] axes ${signed.join()}`,
       op,

@@ -26,6 +26,27 @@ const LITERAL: Case[] = [
   { title: 'of the last axis', op: 'Softmax', inputs: [data(x)], expected: [floats([2, 4], [...P, ...P])] },
   { title: 'of the last axis', op: 'LogSoftmax', inputs: [data(x)], expected: [floats([2, 4], [...L, ...L])] },
   {
+    title: 'of equals, the first',
+    op: 'Hardmax',
+    inputs: [data(floats([2, 4], [0, 3, 3, 1, -5, -Infinity, -7, -6]))],
+    expected: [floats([2, 4], [0, 1, 0, 0, 1, 0, 0, 0])],
+  },
+  {
+    title: 'of axis 0',
+    op: 'Hardmax',
+    inputs: [data(floats([2, 2], [0, 3, 3, 1]))],
+    attributes: { axis: 0 },
+    expected: [floats([2, 2], [0, 1, 1, 0])],
+  },
+  {
+    title: 'before opset 13 from axis 0',
+    op: 'Hardmax',
+    opset: 11,
+    inputs: [data(floats([2, 2], [0, 3, 4, 1]))],
+    attributes: { axis: 0 },
+    expected: [floats([2, 2], [0, 0, 1, 0])],
+  },
+  {
     title: 'of axis 0',
     op: 'Softmax',
     inputs: [data(floats([4, 1], [0, 1, 2, 3]))],
