@@ -93,7 +93,7 @@ function importModel(model: ParsedModel, options: ImportOptions): Graph {
 
 function importGraph(proto: GraphProto, scope: Scope, state: Import, nested: boolean): Graph {
   const constants = importInitializers(proto, state);
-  const inputs = importInputs(proto, constants);
+  const inputs = importInputs(proto, constants, nested);
   const given = new Set([...constants.keys(), ...inputs.map((input) => input.name)]);
 
   const nodes: Node[] = [];
@@ -134,13 +134,16 @@ function importInitializers(proto: GraphProto, state: Import): Map<string, Tenso
 }
 
 /** Inputs that the caller gives: IR 3 lists weights as inputs too, and later versions those with a default. */
-function importInputs(proto: GraphProto, constants: ReadonlyMap<string, Tensor>): ValueInfo[] {
+function importInputs(proto: GraphProto, constants: ReadonlyMap<string, Tensor>, nested: boolean): ValueInfo[] {
   const inputs: ValueInfo[] = [];
   const seen = new Set<string>();
   for (const input of proto.input) {
     if (constants.has(input.name)) continue;
     if (seen.has(input.name)) throw new BraidError('MODEL_INVALID', `input '${input.name}' is declared twice`);
     seen.add(input.name);
+    // ONNX lets the bodies of control flow leave types to inference.
+    if (nested && !input.type?.value.case)
+      throw new BraidError('MODEL_UNSUPPORTED', `input '${input.name}' of a nested graph has no declared type`);
     inputs.push(valueFromProto(input, 'input'));
   }
   return inputs;

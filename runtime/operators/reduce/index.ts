@@ -5,7 +5,7 @@ import { copyStep } from '../elementwise/kernel.js';
 import { wrapping } from '../elementwise/semantics.js';
 import { arithmeticType, variantName, wrapped } from '../elementwise/types.js';
 import type { NodeContext, Operator } from '../operator.js';
-import { mixesAlong } from '../rows.js';
+import { mixesAlong, shownByShapes } from '../rows.js';
 import { ARG_OPERATORS } from './arg.js';
 import { reduceReference, reduceStep } from './kernel.js';
 import { REDUCERS } from './reducers.js';
@@ -60,4 +60,34 @@ const REDUCTIONS: readonly Operator[] = REDUCERS.map(({ type, reference }) => ({
   lower: (lowering) => emitReduction(lowering, type, lowering.view(0), lowering.output(0), axesOf(lowering.context)),
 }));
 
-export const REDUCE_OPERATORS: readonly Operator[] = [...REDUCTIONS, ...ARG_OPERATORS];
+/** GlobalAveragePool and GlobalMaxPool: each channel of each row over all of its places, which stay as 1. */
+function globalPool(type: string, reduction: string): Operator {
+  const { reference } = REDUCERS.find((r) => r.type === reduction)!;
+  const axesOf = (shape: readonly Dim[]): number[] => shape.flatMap((_, i) => (i < 2 ? [] : [i]));
+  return {
+    type,
+    opsets: [7, 27],
+    infer(context) {
+      const { dtype, shape } = context.input(0);
+      if (shape.length < 3) throw context.invalid(`input of rank ${shape.length} has no places`);
+      return [{ dtype, shape: shape.map((d, i) => (i < 2 ? d : 1)) }];
+    },
+    reference(context) {
+      const x = context.input(0);
+      const data = reduceReference(x, axesOf(x.dims), (group) => reference(group, x.dtype));
+      return [{ dtype: x.dtype, dims: x.dims.map((d, i) => (i < 2 ? d : 1)), data }];
+    },
+    rows: shownByShapes,
+    lower(lowering) {
+      const view = lowering.view(0);
+      emitReduction(lowering, reduction, view, lowering.output(0), axesOf(view.shape));
+    },
+  };
+}
+
+export const REDUCE_OPERATORS: readonly Operator[] = [
+  ...REDUCTIONS,
+  ...ARG_OPERATORS,
+  globalPool('GlobalAveragePool', 'ReduceMean'),
+  globalPool('GlobalMaxPool', 'ReduceMax'),
+];

@@ -16,7 +16,7 @@ const models = (): [name: string, bytes: Uint8Array][] =>
     .filter((entry) => entry.isDirectory())
     .map((entry) => [entry.name, readFileSync(path.join(nodeTests!, entry.name, 'model.onnx'))]);
 
-/** What the importer has to say about a model, found apart from it: its opset, or a type in its values. */
+/** What the importer has to say about a model, found apart from it: its opset, or a type that its values have or lack. */
 function refusal(bytes: Uint8Array): RegExp | undefined {
   const { graph, opsetImport } = fromBinary(ModelProtoSchema, bytes);
   const opset = Number(opsetImport.find(({ domain }) => domain === '')!.version);
@@ -27,7 +27,10 @@ function refusal(bytes: Uint8Array): RegExp | undefined {
     const { elemType } = type!.value.value;
     if (elemType === 8 || (elemType > 13 && elemType !== 16)) return new RegExp(`'${name}' has element type`);
   }
-  return undefined;
+  const untyped = graph!.node
+    .flatMap((node) => node.attribute)
+    .find(({ g }) => g?.input.some(({ type }) => !type?.value.case));
+  return untyped ? /of a nested graph has no declared type/ : undefined;
 }
 
 const typesOf = (bytes: Uint8Array) =>
