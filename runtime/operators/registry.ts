@@ -1,17 +1,25 @@
 import type { Node } from '../graph/graph.js';
 import { ELEMENTWISE_OPERATORS } from './elementwise/index.js';
 import { GATHER_OPERATORS } from './gather/index.js';
+import { INDEXED_GATHER_OPERATORS } from './indexing/gather.js';
+import { ONE_HOT } from './indexing/one-hot.js';
+import { SCATTER_OPERATORS } from './indexing/scatter.js';
 import { CONCAT } from './layout/concat.js';
 import { EXPAND } from './layout/expand.js';
+import { PAD } from './layout/pad.js';
 import { RESHAPE_OPERATORS } from './layout/reshape.js';
+import { REVERSE_SEQUENCE } from './layout/reverse-sequence.js';
 import { SLICE, SPLIT } from './layout/slice.js';
+import { TILE } from './layout/tile.js';
 import { TRANSPOSE } from './layout/transpose.js';
+import { EYE_LIKE, TRILU } from './layout/triangle.js';
 import { MATMUL_OPERATORS } from './matmul/index.js';
 import { NORMALIZATION_OPERATORS } from './normalization/index.js';
 import type { Operator } from './operator.js';
 import { REDUCE_OPERATORS } from './reduce/index.js';
 import { SHAPE_OPERATORS } from './shape/index.js';
 import { SOFTMAX_OPERATORS } from './softmax/index.js';
+import { TOP_K } from './sort/top-k.js';
 
 /** Every operator Braid has. Adding one is a line here and its folder. */
 export const OPERATORS: readonly Operator[] = [
@@ -24,6 +32,15 @@ export const OPERATORS: readonly Operator[] = [
   CONCAT,
   ...SHAPE_OPERATORS,
   ...GATHER_OPERATORS,
+  ...INDEXED_GATHER_OPERATORS,
+  ...SCATTER_OPERATORS,
+  ONE_HOT,
+  PAD,
+  TILE,
+  TRILU,
+  EYE_LIKE,
+  REVERSE_SEQUENCE,
+  TOP_K,
   ...MATMUL_OPERATORS,
   ...REDUCE_OPERATORS,
   ...SOFTMAX_OPERATORS,

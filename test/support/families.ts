@@ -1,16 +1,24 @@
 import { ELEMENTWISE_OPERATORS } from '../../runtime/operators/elementwise/index.js';
 import { GATHER_OPERATORS } from '../../runtime/operators/gather/index.js';
+import { INDEXED_GATHER_OPERATORS } from '../../runtime/operators/indexing/gather.js';
+import { ONE_HOT } from '../../runtime/operators/indexing/one-hot.js';
+import { SCATTER_OPERATORS } from '../../runtime/operators/indexing/scatter.js';
 import { CONCAT } from '../../runtime/operators/layout/concat.js';
 import { EXPAND } from '../../runtime/operators/layout/expand.js';
+import { PAD } from '../../runtime/operators/layout/pad.js';
 import { RESHAPE_OPERATORS } from '../../runtime/operators/layout/reshape.js';
+import { REVERSE_SEQUENCE } from '../../runtime/operators/layout/reverse-sequence.js';
 import { SLICE, SPLIT } from '../../runtime/operators/layout/slice.js';
+import { TILE } from '../../runtime/operators/layout/tile.js';
 import { TRANSPOSE } from '../../runtime/operators/layout/transpose.js';
+import { EYE_LIKE, TRILU } from '../../runtime/operators/layout/triangle.js';
 import { MATMUL_OPERATORS } from '../../runtime/operators/matmul/index.js';
 import { NORMALIZATION_OPERATORS } from '../../runtime/operators/normalization/index.js';
 import type { Operator } from '../../runtime/operators/operator.js';
 import { REDUCE_OPERATORS } from '../../runtime/operators/reduce/index.js';
 import { SHAPE_OPERATORS } from '../../runtime/operators/shape/index.js';
 import { SOFTMAX_OPERATORS } from '../../runtime/operators/softmax/index.js';
+import { TOP_K } from '../../runtime/operators/sort/top-k.js';
 
 /** The operators that test/runtime/operators/FAMILY.test.ts has to run, every one. */
 export const FAMILIES = {
@@ -18,6 +26,8 @@ export const FAMILIES = {
   layout: [...RESHAPE_OPERATORS, TRANSPOSE, EXPAND, SLICE, SPLIT, CONCAT],
   shape: SHAPE_OPERATORS,
   gather: GATHER_OPERATORS,
+  indexing: [...INDEXED_GATHER_OPERATORS, ...SCATTER_OPERATORS, ONE_HOT, REVERSE_SEQUENCE, TOP_K],
+  arrangement: [PAD, TILE, TRILU, EYE_LIKE],
   matmul: MATMUL_OPERATORS,
   reduce: REDUCE_OPERATORS,
   softmax: SOFTMAX_OPERATORS,

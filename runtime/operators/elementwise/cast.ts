@@ -30,6 +30,13 @@ const ONNX_TYPES: Readonly<Record<number, DataType>> = {
   16: 'bfloat16',
 };
 
+/** The element type that an attribute gives by its number in TensorProto.DataType; undefined for -1, which is none. */
+export function dataType(context: NodeContext, code: number): DataType | undefined {
+  const dtype = ONNX_TYPES[code];
+  if (!dtype && code !== -1) throw context.unsupported(`type ${code} of TensorProto.DataType`);
+  return dtype;
+}
+
 function target(context: NodeContext): DataType {
   const to = context.attributes.requiredNumber('to');
   const dtype = ONNX_TYPES[to];
