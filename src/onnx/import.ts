@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import type { AttributeProto, GraphProto, NodeProto } from 'onnx-buf';
+import type { AttributeProto, GraphProto, NodeProto, ValueInfoProto } from 'onnx-buf';
 import { BraidError } from '../../runtime/errors.js';
 import type { Attribute, Graph, Node, ValueInfo } from '../../runtime/graph/graph.js';
 import { tensorOf, type Tensor } from '../../runtime/graph/tensor.js';
@@ -93,7 +93,7 @@ function importModel(model: ParsedModel, options: ImportOptions): Graph {
 
 function importGraph(proto: GraphProto, scope: Scope, state: Import, nested: boolean): Graph {
   const constants = importInitializers(proto, state);
-  const inputs = importInputs(proto, constants);
+  const inputs = importInputs(proto, constants, nested);
   const given = new Set([...constants.keys(), ...inputs.map((input) => input.name)]);
 
   const nodes: Node[] = [];
@@ -110,7 +110,7 @@ function importGraph(proto: GraphProto, scope: Scope, state: Import, nested: boo
   }
 
   const ordered = orderNodes(nodes, given, nested);
-  const outputs = proto.output.map((output) => valueFromProto(output, 'output'));
+  const outputs = proto.output.map((output) => importValue(output, 'output', nested));
   if (!nested) checkOutputs(outputs, ordered, given);
   return { name: proto.name, inputs, outputs, nodes: ordered, constants, notices: [] };
 }
@@ -134,16 +134,25 @@ function importInitializers(proto: GraphProto, state: Import): Map<string, Tenso
 }
 
 /** Inputs that the caller gives: IR 3 lists weights as inputs too, and later versions those with a default. */
-function importInputs(proto: GraphProto, constants: ReadonlyMap<string, Tensor>): ValueInfo[] {
+function importInputs(proto: GraphProto, constants: ReadonlyMap<string, Tensor>, nested: boolean): ValueInfo[] {
   const inputs: ValueInfo[] = [];
   const seen = new Set<string>();
   for (const input of proto.input) {
     if (constants.has(input.name)) continue;
     if (seen.has(input.name)) throw new BraidError('MODEL_INVALID', `input '${input.name}' is declared twice`);
     seen.add(input.name);
-    inputs.push(valueFromProto(input, 'input'));
+    inputs.push(importValue(input, 'input', nested));
   }
   return inputs;
+}
+
+/**
+ * A body may leave its values untyped: they have the type of what is passed. What it declares nevertheless is kept, and
+ * nothing relies on the float32 that stands for an absent type.
+ */
+function importValue(proto: ValueInfoProto, role: 'input' | 'output', nested: boolean): ValueInfo {
+  if (nested && !proto.type?.value.case) return { name: proto.name, dtype: 'float32' };
+  return valueFromProto(proto, role);
 }
 
 function importNode(node: NodeProto, scope: Scope, index: number, state: Import): Node {

@@ -1,3 +1,7 @@
+import { ATTENTION_OPERATORS } from '../../runtime/operators/attention/index.js';
+import type { Composite } from '../../runtime/operators/composite.js';
+import { CONTROL_FLOW } from '../../runtime/operators/control/index.js';
+import { EINSUM_OPERATORS } from '../../runtime/operators/einsum/index.js';
 import { ELEMENTWISE_OPERATORS } from '../../runtime/operators/elementwise/index.js';
 import { GATHER_OPERATORS } from '../../runtime/operators/gather/index.js';
 import { INDEXED_GATHER_OPERATORS } from '../../runtime/operators/indexing/gather.js';
@@ -5,7 +9,9 @@ import { ONE_HOT } from '../../runtime/operators/indexing/one-hot.js';
 import { SCATTER_OPERATORS } from '../../runtime/operators/indexing/scatter.js';
 import { CONCAT } from '../../runtime/operators/layout/concat.js';
 import { EXPAND } from '../../runtime/operators/layout/expand.js';
+import { DIAGONAL } from '../../runtime/operators/layout/diagonal.js';
 import { PAD } from '../../runtime/operators/layout/pad.js';
+import { REARRANGING_COMPOSITES } from '../../runtime/operators/layout/rearrange.js';
 import { RESHAPE_OPERATORS } from '../../runtime/operators/layout/reshape.js';
 import { REVERSE_SEQUENCE } from '../../runtime/operators/layout/reverse-sequence.js';
 import { SLICE, SPLIT } from '../../runtime/operators/layout/slice.js';
@@ -27,9 +33,12 @@ export const FAMILIES = {
   shape: SHAPE_OPERATORS,
   gather: GATHER_OPERATORS,
   indexing: [...INDEXED_GATHER_OPERATORS, ...SCATTER_OPERATORS, ONE_HOT, REVERSE_SEQUENCE, TOP_K],
-  arrangement: [PAD, TILE, TRILU, EYE_LIKE],
+  arrangement: [PAD, TILE, TRILU, EYE_LIKE, DIAGONAL, ...REARRANGING_COMPOSITES],
+  einsum: EINSUM_OPERATORS,
+  control: CONTROL_FLOW,
+  attention: ATTENTION_OPERATORS,
   matmul: MATMUL_OPERATORS,
   reduce: REDUCE_OPERATORS,
   softmax: SOFTMAX_OPERATORS,
   normalization: NORMALIZATION_OPERATORS,
-} satisfies Record<string, readonly Operator[]>;
+} satisfies Record<string, readonly (Operator | Composite)[]>;

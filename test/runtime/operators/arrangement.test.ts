@@ -107,6 +107,48 @@ const LITERAL: Case[] = [
     attributes: { k: -1, dtype: 7 },
     expected: [tensorOf('int64', [2, 2], [0, 0, 1, 0])],
   },
+  {
+    title: 'of a batch',
+    op: 'Diagonal',
+    domain: 'braid',
+    inputs: [symbolic(floats([2, 2, 2], [1, 2, 3, 4, 5, 6, 7, 8]), ['b', 'd', 'd'])],
+    attributes: { axis1: 1, axis2: 2 },
+    expected: [floats([2, 2], [1, 4, 5, 8])],
+  },
+  {
+    title: 'in blocks',
+    op: 'SpaceToDepth',
+    inputs: [data(floats([1, 1, 2, 4], [1, 2, 3, 4, 5, 6, 7, 8]))],
+    attributes: { blocksize: 2 },
+    expected: [floats([1, 4, 1, 2], [1, 3, 2, 4, 5, 7, 6, 8])],
+  },
+  {
+    title: 'columns first',
+    op: 'DepthToSpace',
+    inputs: [data(floats([1, 8, 1, 1], [1, 2, 3, 4, 5, 6, 7, 8]))],
+    attributes: { blocksize: 2 },
+    expected: [floats([1, 2, 2, 2], [1, 3, 5, 7, 2, 4, 6, 8])],
+  },
+  {
+    title: 'rows first',
+    op: 'DepthToSpace',
+    inputs: [data(floats([1, 8, 1, 1], [1, 2, 3, 4, 5, 6, 7, 8]))],
+    attributes: { blocksize: 2, mode: 'CRD' },
+    expected: [floats([1, 2, 2, 2], [1, 2, 3, 4, 5, 6, 7, 8])],
+  },
+  {
+    title: 'along an axis',
+    op: 'Compress',
+    inputs: [data(square), known(tensorOf('bool', [2], [0, 1]))],
+    attributes: { axis: 1 },
+    expected: [floats([2, 1], [2, 4])],
+  },
+  {
+    title: 'flat',
+    op: 'Compress',
+    inputs: [data(square), known(tensorOf('bool', [3], [1, 0, 1]))],
+    expected: [floats([2], [1, 3])],
+  },
 ];
 
 function randomCases(random: Random): Case[] {
