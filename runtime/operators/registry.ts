@@ -4,6 +4,7 @@ import { BRAID_DOMAIN, type Composite } from './composite.js';
 import { CONTROL_FLOW } from './control/index.js';
 import { EINSUM_OPERATORS } from './einsum/index.js';
 import { ELEMENTWISE_OPERATORS } from './elementwise/index.js';
+import { EMBEDDING_BAG_OPERATORS } from './embedding-bag/index.js';
 import { GATHER_OPERATORS } from './gather/index.js';
 import { INDEXED_GATHER_OPERATORS } from './indexing/gather.js';
 import { ONE_HOT } from './indexing/one-hot.js';
@@ -38,6 +39,7 @@ export const OPERATORS: readonly Operator[] = [
   CONCAT,
   ...SHAPE_OPERATORS,
   ...GATHER_OPERATORS,
+  ...EMBEDDING_BAG_OPERATORS,
   ...INDEXED_GATHER_OPERATORS,
   ...SCATTER_OPERATORS,
   ONE_HOT,

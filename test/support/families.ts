@@ -3,6 +3,7 @@ import type { Composite } from '../../runtime/operators/composite.js';
 import { CONTROL_FLOW } from '../../runtime/operators/control/index.js';
 import { EINSUM_OPERATORS } from '../../runtime/operators/einsum/index.js';
 import { ELEMENTWISE_OPERATORS } from '../../runtime/operators/elementwise/index.js';
+import { EMBEDDING_BAG_OPERATORS } from '../../runtime/operators/embedding-bag/index.js';
 import { GATHER_OPERATORS } from '../../runtime/operators/gather/index.js';
 import { INDEXED_GATHER_OPERATORS } from '../../runtime/operators/indexing/gather.js';
 import { ONE_HOT } from '../../runtime/operators/indexing/one-hot.js';
@@ -34,6 +35,7 @@ export const FAMILIES = {
   gather: GATHER_OPERATORS,
   indexing: [...INDEXED_GATHER_OPERATORS, ...SCATTER_OPERATORS, ONE_HOT, REVERSE_SEQUENCE, TOP_K],
   arrangement: [PAD, TILE, TRILU, EYE_LIKE, DIAGONAL, ...REARRANGING_COMPOSITES],
+  'embedding-bag': EMBEDDING_BAG_OPERATORS,
   einsum: EINSUM_OPERATORS,
   control: CONTROL_FLOW,
   attention: ATTENTION_OPERATORS,

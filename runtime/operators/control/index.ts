@@ -3,6 +3,7 @@ import { shapesEqual, shapeText } from '../../graph/dim.js';
 import type { Graph } from '../../graph/graph.js';
 import { tensorOf, toFloat64 } from '../../graph/tensor.js';
 import type { Composite, Scope } from '../composite.js';
+import { expandEmbeddingBag } from '../embedding-bag/loop.js';
 import type { NodeContext } from '../operator.js';
 
 /** Most iterations that a loop is unrolled to. */
@@ -69,12 +70,13 @@ function tooMany(context: NodeContext): BraidError {
   return context.unsupported(`more than ${MOST_ITERATIONS} iterations`);
 }
 
-/** Loop(M, cond, v): unrolled where the number of iterations is known at load. */
+/** Loop(M, cond, v): an EmbeddingBag where it is one, otherwise unrolled where the number of iterations is known at load. */
 const LOOP: Composite = {
   type: 'Loop',
   opsets: [7, 23],
   expand(context, scope) {
     const graph = body(context, 'body');
+    if (expandEmbeddingBag(context, scope, graph)) return;
     const [count, condition, ...initial] = context.node.inputs as [string, string | undefined, ...string[]];
     const trips = count ? context.requiredInts(0, 'the trip count')[0]! : Infinity;
     let goesOn = condition ? truth(scope, condition) : true;

@@ -84,11 +84,11 @@ export function indexedStep(call: IndexedCall): Omit<Step, 'node'> {
  */
 export function checkIndices(
   lowering: Lowering,
-  { indices, table, size }: { indices: number; table: number; size: Dim },
+  { indices, ...lookup }: { indices: number; table: number; size: Dim; fromZero?: boolean },
 ): { code: number; rowRuns: Dim } {
   const count = elementsOf(lowering.view(indices));
   const rowRuns = (lowering.rows && divideExact(count, lowering.rows)) ?? count;
-  return { code: lowering.check({ indices, table, size, runsPerIndex: 1, count, rowRuns }), rowRuns };
+  return { code: lowering.check({ indices, ...lookup, runsPerIndex: 1, count, rowRuns }), rowRuns };
 }
 
 /** WGSL type of the elements of a view's storage, and the helper that gives an index as two words. */

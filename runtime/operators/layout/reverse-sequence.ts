@@ -42,7 +42,7 @@ export const REVERSE_SEQUENCE: Operator = {
     const { time, batch } = axesOf(lowering.context);
     const [data, lengths] = [lowering.view(0), lowering.view(1)];
     const size = data.shape[time]!;
-    const { code, rowRuns } = checkIndices(lowering, { indices: 1, table: 0, size: add(size, 1) });
+    const { code, rowRuns } = checkIndices(lowering, { indices: 1, table: 0, size: add(size, 1), fromZero: true });
     const own = coordinates(data.shape.length);
     const first = own.filter((_, d) => d !== batch).map((c) => `${c} == 0u`);
     lowering.emit(
