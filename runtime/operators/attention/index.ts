@@ -60,7 +60,7 @@ function biasOf(context: NodeContext, scope: Scope, queries: Dim, keys: Dim, pas
  */
 const ATTENTION: Composite = {
   type: 'Attention',
-  opsets: [23, 23],
+  opsets: [23, 27],
   expand(context, scope) {
     const { attributes } = context;
     const query = heads(context, scope, 0, 'q_num_heads');
@@ -129,7 +129,7 @@ const ATTENTION: Composite = {
 /** RotaryEmbedding(X, cos_cache, sin_cache, position_ids): pairs of features turned by the angle of their position. */
 const ROTARY_EMBEDDING: Composite = {
   type: 'RotaryEmbedding',
-  opsets: [23, 23],
+  opsets: [23, 27],
   expand(context, scope) {
     const { attributes } = context;
     const { shape } = context.input(0);

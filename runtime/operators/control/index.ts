@@ -24,7 +24,7 @@ function truth(scope: Scope, name: string): boolean | undefined {
 /** If(cond): the branch that a condition known at load takes; of one that data decides, both, and a choice of results. */
 const IF: Composite = {
   type: 'If',
-  opsets: [7, 23],
+  opsets: [7, 27],
   expand(context, scope) {
     const [condition] = context.node.inputs as [string];
     const known = truth(scope, condition);
@@ -73,7 +73,7 @@ function tooMany(context: NodeContext): BraidError {
 /** Loop(M, cond, v): an EmbeddingBag where it is one, otherwise unrolled where the number of iterations is known at load. */
 const LOOP: Composite = {
   type: 'Loop',
-  opsets: [7, 23],
+  opsets: [7, 27],
   expand(context, scope) {
     const graph = body(context, 'body');
     if (expandEmbeddingBag(context, scope, graph)) return;
@@ -102,7 +102,7 @@ const LOOP: Composite = {
 /** Scan(state, inputs): unrolled over an axis of fixed size. */
 const SCAN: Composite = {
   type: 'Scan',
-  opsets: [9, 23],
+  opsets: [9, 27],
   expand(context, scope) {
     const graph = body(context, 'body');
     const scans = context.attributes.requiredNumber('num_scan_inputs');

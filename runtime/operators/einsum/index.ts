@@ -113,7 +113,7 @@ function contract(
 /** Einsum(inputs): two operands at a time, from the left: sums, transposes and one matrix product each. */
 const EINSUM: Composite = {
   type: 'Einsum',
-  opsets: [12, 23],
+  opsets: [12, 27],
   expand(context, scope) {
     const { operands, result } = parse(context);
     const unknown = result.find((l) => !operands.some((o) => o.includes(l)));

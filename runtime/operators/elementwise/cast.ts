@@ -30,18 +30,15 @@ const ONNX_TYPES: Readonly<Record<number, DataType>> = {
   16: 'bfloat16',
 };
 
-/** The element type that an attribute gives by its number in TensorProto.DataType; undefined for -1, which is none. */
-export function dataType(context: NodeContext, code: number): DataType | undefined {
+/** The type that a value of TensorProto.DataType stands for. */
+export function dataTypeOf(context: NodeContext, code: number): DataType {
   const dtype = ONNX_TYPES[code];
-  if (!dtype && code !== -1) throw context.unsupported(`type ${code} of TensorProto.DataType`);
+  if (!dtype) throw context.unsupported(`type ${code} of TensorProto.DataType`);
   return dtype;
 }
 
 function target(context: NodeContext): DataType {
-  const to = context.attributes.requiredNumber('to');
-  const dtype = ONNX_TYPES[to];
-  if (!dtype) throw context.unsupported(`target type ${to} of TensorProto.DataType`);
-  return dtype;
+  return dataTypeOf(context, context.attributes.requiredNumber('to'));
 }
 
 /** What the device does between its own types; narrow integers and half precision are added on top. */

@@ -57,7 +57,7 @@ function elementRows(row: RowContext, axis: number): RowBehaviour {
 /** GatherElements(data, indices, axis): out[i][j] = data[i][indices[i][j]] for axis 1. */
 const GATHER_ELEMENTS: Operator = {
   type: 'GatherElements',
-  opsets: [11, 23],
+  opsets: [11, 27],
   infer(context) {
     requireIndices(context, 1);
     const [data, indices] = [context.input(0), context.input(1)];
@@ -133,7 +133,7 @@ function ndShape(context: NodeContext): NdShape {
 /** GatherND(data, indices, batch_dims): tuples of indices pick elements, or slices where they are shorter than the rank. */
 const GATHER_ND: Operator = {
   type: 'GatherND',
-  opsets: [11, 23],
+  opsets: [11, 27],
   infer(context) {
     const { outer, slice } = ndShape(context);
     return [{ dtype: context.input(0).dtype, shape: [...outer, ...slice] }];

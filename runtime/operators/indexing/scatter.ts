@@ -153,7 +153,7 @@ function ndShape(context: NodeContext): NdShape {
  */
 const SCATTER_ND: Operator = {
   type: 'ScatterND',
-  opsets: [11, 23],
+  opsets: [11, 27],
   infer(context) {
     requireIndices(context, 1);
     requireSameType(context);
@@ -259,6 +259,6 @@ ${own
 
 export const SCATTER_OPERATORS: readonly Operator[] = [
   scatterElements('Scatter', [9, 10]),
-  scatterElements('ScatterElements', [11, 23]),
+  scatterElements('ScatterElements', [11, 27]),
   SCATTER_ND,
 ];

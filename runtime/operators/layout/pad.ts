@@ -56,7 +56,7 @@ function paddingOf(context: NodeContext): Padding {
 /** Pad(data, pads, constant_value, axes): negative pads cut. */
 export const PAD: Operator = {
   type: 'Pad',
-  opsets: [7, 23],
+  opsets: [7, 27],
   infer(context) {
     const { dtype, shape } = context.input(0);
     const { before, after } = paddingOf(context);

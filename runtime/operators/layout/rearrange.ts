@@ -19,7 +19,7 @@ function divided(context: NodeContext, dim: Dim, by: number): Dim {
 /** DepthToSpace(X, blocksize): channels become blocks of pixels. */
 const DEPTH_TO_SPACE: Composite = {
   type: 'DepthToSpace',
-  opsets: [7, 23],
+  opsets: [7, 27],
   expand(context, scope) {
     const [n, c, h, w] = image(context);
     const b = context.attributes.requiredNumber('blocksize');
@@ -35,7 +35,7 @@ const DEPTH_TO_SPACE: Composite = {
 /** SpaceToDepth(X, blocksize): blocks of pixels become channels. */
 const SPACE_TO_DEPTH: Composite = {
   type: 'SpaceToDepth',
-  opsets: [7, 23],
+  opsets: [7, 27],
   expand(context, scope) {
     const [n, c, h, w] = image(context);
     const b = context.attributes.requiredNumber('blocksize');
@@ -48,7 +48,7 @@ const SPACE_TO_DEPTH: Composite = {
 /** Compress(X, condition, axis): a gather of the places where a condition known at load holds. */
 const COMPRESS: Composite = {
   type: 'Compress',
-  opsets: [9, 23],
+  opsets: [9, 27],
   expand(context, scope) {
     const condition = context.tensor(1);
     if (!condition)

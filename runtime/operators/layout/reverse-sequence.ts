@@ -14,7 +14,7 @@ function axesOf(context: NodeContext): { time: number; batch: number } {
 /** ReverseSequence(input, sequence_lens): the first steps of each sequence backwards, the rest as they are. */
 export const REVERSE_SEQUENCE: Operator = {
   type: 'ReverseSequence',
-  opsets: [10, 23],
+  opsets: [10, 27],
   infer(context) {
     requireIndices(context, 1);
     axesOf(context);

@@ -16,7 +16,7 @@ function repeatsOf(context: NodeContext): readonly Dim[] {
 /** Tile(X, repeats): a view where only dimensions of 1 repeat, otherwise one copy out of strides of 0. */
 export const TILE: Operator = {
   type: 'Tile',
-  opsets: [7, 23],
+  opsets: [7, 27],
   infer(context) {
     const { dtype, shape } = context.input(0);
     return [{ dtype, shape: repeatsOf(context).map((r, d) => mul(r, shape[d]!)) }];

@@ -2,7 +2,7 @@ import { coordinates } from '../../../shaders/indexed.js';
 import { deviceType } from '../../compile/view.js';
 import type { DataType } from '../../graph/dtype.js';
 import { sizeOf } from '../../graph/tensor.js';
-import { dataType } from '../elementwise/cast.js';
+import { dataTypeOf } from '../elementwise/cast.js';
 import { indexedStep, zeroOf } from '../indexing/step.js';
 import { walk } from '../indexing/gather.js';
 import type { NodeContext, Operator } from '../operator.js';
@@ -11,7 +11,7 @@ import { shownByShapes } from '../rows.js';
 /** The lower triangle below the diagonal `k`, or the upper one, of the last two dimensions; zeros elsewhere. */
 export const TRILU: Operator = {
   type: 'Trilu',
-  opsets: [14, 23],
+  opsets: [14, 27],
   infer(context) {
     const type = context.input(0);
     if (type.shape.length < 2) throw context.invalid('expected a matrix');
@@ -64,13 +64,15 @@ export const TRILU: Operator = {
 };
 
 function eyeType(context: NodeContext): DataType {
-  return dataType(context, context.attributes.number('dtype', -1)) ?? context.input(0).dtype;
+  return context.attributes.has('dtype')
+    ? dataTypeOf(context, context.attributes.requiredNumber('dtype'))
+    : context.input(0).dtype;
 }
 
 /** EyeLike(X): ones on the diagonal `k` of a matrix shaped like X, of which only the shape is read. */
 export const EYE_LIKE: Operator = {
   type: 'EyeLike',
-  opsets: [9, 23],
+  opsets: [9, 27],
   infer(context) {
     const { shape } = context.input(0);
     if (shape.length !== 2) throw context.invalid('expected a matrix');

@@ -23,7 +23,7 @@ function nonZero(x: ReferenceTensor): ReferenceTensor {
 /** NonZero(X): the coordinates of the elements that are not 0, of a constant. */
 export const NON_ZERO: Operator = {
   type: 'NonZero',
-  opsets: [9, 23],
+  opsets: [9, 27],
   infer: (context) => [{ dtype: 'int64', shape: nonZero(constantOf(context)).dims }],
   reference: (context) => [nonZero(context.input(0))],
   rows: shownByShapes,
@@ -80,7 +80,7 @@ function unique(context: NodeContext, x: ReferenceTensor): ReferenceTensor[] {
 /** Unique(X): the different elements, or slices, of a constant, with where they are and how often. */
 export const UNIQUE: Operator = {
   type: 'Unique',
-  opsets: [11, 23],
+  opsets: [11, 27],
   infer: (context) => unique(context, constantOf(context)).map(({ dtype, dims }) => ({ dtype, shape: dims })),
   reference: (context) => unique(context.shapes, context.input(0)),
   rows: shownByShapes,

@@ -38,7 +38,7 @@ fn u64_less(a: vec2<u32>, b: vec2<u32>) -> bool { return a.y < b.y || (a.y == b.
  */
 export const TOP_K: Operator = {
   type: 'TopK',
-  opsets: [7, 23],
+  opsets: [7, 27],
   infer(context) {
     const { dtype, shape } = context.input(0);
     const axis = axisOf(context);
