@@ -57,6 +57,10 @@ fn place(raw: vec2<u32>, size: u32) -> u32 {
   return select(OUTSIDE, at, raw.y == select(0u, 0xffffffffu, low < 0) && at < size);
 }`;
 
+/** The order of uint64, which INT64 reads as signed. */
+export const WORDS_LESS = `
+fn words_less(a: vec2<u32>, b: vec2<u32>) -> bool { return a.y < b.y || (a.y == b.y && a.x < b.x); }`;
+
 /** A kernel that computes an element of a space from its coordinates: everything whose addresses are not plain strides. */
 export function indexed(options: IndexedOptions): WebGpuProgram {
   const { name, reads, writes, rank, helpers, reportsErrors, workgroupSize } = options;

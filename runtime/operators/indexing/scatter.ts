@@ -1,4 +1,4 @@
-import { coordinates, INDEX_HELPERS, type IndexedAccess } from '../../../shaders/indexed.js';
+import { coordinates, INDEX_HELPERS, WORDS_LESS, type IndexedAccess } from '../../../shaders/indexed.js';
 import { INT64 } from '../../../shaders/int64.js';
 import { deviceType, type View } from '../../compile/view.js';
 import { product, shapeText, type Dim } from '../../graph/dim.js';
@@ -33,11 +33,13 @@ function reductionOf(context: NodeContext): Reduction & { readonly name: string 
 
 const apply = (reduction: Reduction, view: View): string =>
   (deviceType(view.dtype) === 'i64' ? reduction.i64 : reduction.plain)
+    .replace('i64_less', view.dtype === 'uint64' ? 'words_less' : 'i64_less')
     .replaceAll(/\ba\b/g, 'value')
     .replaceAll(/\bb\b/g, 'update');
 
-/** Helpers for the element type of `data`; INT64 only where the words of int64 are reckoned with. */
-const helpersFor = (data: View): string => (deviceType(data.dtype) === 'i64' ? INDEX_HELPERS + INT64 : INDEX_HELPERS);
+/** Helpers for the element type of `data`; INT64 only where the words of 64-bit integers are reckoned with. */
+const helpersFor = (data: View): string =>
+  deviceType(data.dtype) === 'i64' ? INDEX_HELPERS + INT64 + WORDS_LESS : INDEX_HELPERS;
 
 function axisOf(context: NodeContext): number {
   return context.axis(context.attributes.number('axis', 0), context.input(0).shape.length);
@@ -101,7 +103,7 @@ const scatterElements = (type: string, opsets: Operator['opsets']): Operator => 
     lowering.emit(
       indexedStep({
         name: 'ScatterElements',
-        variant: `${reduction.name}_axis${axis}`,
+        variant: `${reduction.name}_axis${axis}${data.dtype === 'uint64' ? '_u64' : ''}`,
         reads: { data, ids: indices, updates },
         writes: { out: lowering.output(0) },
         integers: { size, code, row_runs: rowRuns },
@@ -230,7 +232,7 @@ ${Array.from(
     lowering.emit(
       indexedStep({
         name: 'ScatterND',
-        variant: `${reduction.name}_depth${depth}`,
+        variant: `${reduction.name}_depth${depth}${data.dtype === 'uint64' ? '_u64' : ''}`,
         reads: { data, places, updates: flat },
         writes: { out: lowering.output(0) },
         integers: { tuples: product(outer) },

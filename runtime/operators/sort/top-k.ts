@@ -1,4 +1,4 @@
-import { coordinates } from '../../../shaders/indexed.js';
+import { coordinates, WORDS_LESS } from '../../../shaders/indexed.js';
 import { INT64 } from '../../../shaders/int64.js';
 import { deviceType, type DeviceType } from '../../compile/view.js';
 import { compare, type Dim } from '../../graph/dim.js';
@@ -27,9 +27,6 @@ const BEFORE: Readonly<Record<DeviceType, readonly [largest: string, smallest: s
   u32: ['b > a', 'b < a'],
   i64: ['i64_less(a, b)', 'i64_less(b, a)'],
 };
-
-const UINT64 = `
-fn u64_less(a: vec2<u32>, b: vec2<u32>) -> bool { return a.y < b.y || (a.y == b.y && a.x < b.x); }`;
 
 /**
  * TopK(X, k): the largest or smallest k along an axis and where they were. An invocation counts what comes before its
@@ -88,7 +85,7 @@ export const TOP_K: Operator = {
     const own = coordinates(data.shape.length);
     const type = deviceType(data.dtype);
     const unsigned = data.dtype === 'uint64';
-    const before = BEFORE[type][largest ? 0 : 1].replace('i64_less', unsigned ? 'u64_less' : 'i64_less');
+    const before = BEFORE[type][largest ? 0 : 1].replace('i64_less', unsigned ? 'words_less' : 'i64_less');
     const to = own.map((c, d) => (d === axis ? 'rank' : c));
     lowering.emit(
       indexedStep({
@@ -98,7 +95,7 @@ export const TOP_K: Operator = {
         writes: { values: target(0, 'values'), indices: target(1, 'indices') },
         space: data.shape,
         integers: { length: data.shape[axis]!, k: countOf(context) },
-        helpers: type === 'i64' ? INT64 + UINT64 : '',
+        helpers: unsigned ? WORDS_LESS : type === 'i64' ? INT64 : '',
         operations: data.shape[axis]!,
         detail: `k=${countOf(context)} axis=${axis}`,
         body: ({ at }) => `

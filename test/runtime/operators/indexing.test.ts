@@ -102,6 +102,14 @@ const LITERAL: Case[] = [
     expected: [int64([1], [-15 * 2 ** 33])],
   },
   {
+    title: 'of uint64 beyond int64',
+    op: 'ScatterElements',
+    opset: 18,
+    inputs: [data(tensorOf('uint64', [1], [1])), data(int64([1], [0])), data(tensorOf('uint64', [1], [2 ** 63]))],
+    attributes: { reduction: 'max' },
+    expected: [tensorOf('uint64', [1], [2 ** 63])],
+  },
+  {
     title: 'under its old name',
     op: 'Scatter',
     opset: 9,
