@@ -4,8 +4,9 @@ import { isDataType } from '../graph/dtype.js';
 import type { DeclaredDim, Graph, Node } from '../graph/graph.js';
 import { sizeOf, tensorOf, toFloat64, type Tensor } from '../graph/tensor.js';
 import { nodeLabel } from '../operators/attributes.js';
+import { Scope, type ExpansionTarget } from '../operators/composite.js';
 import { NodeContext, ReferenceContext, type Known, type Operator, type ValueType } from '../operators/operator.js';
-import { findOperator, missingReason } from '../operators/registry.js';
+import { findComposite, findOperator, missingReason } from '../operators/registry.js';
 import type { Epilogue } from './fuse.js';
 import { elideCastRoundTrip } from './simplify.js';
 
@@ -67,7 +68,9 @@ function rowSymbol(types: readonly ValueType[]): string | undefined {
 
 /** Every operator the graph needs and Braid lacks, one line a node. */
 export function missingOperators(graph: Graph): string[] {
-  return graph.nodes.filter((n) => !findOperator(n)).map((n) => `${nodeLabel(n)}: ${missingReason(n)}`);
+  return graph.nodes
+    .filter((n) => !findOperator(n) && !findComposite(n))
+    .map((n) => `${nodeLabel(n)}: ${missingReason(n)}`);
 }
 
 function checkOperators(graph: Graph): void {
@@ -135,9 +138,17 @@ export function analyze(graph: Graph): AnalyzedGraph {
     const absent = node.inputs.find((name) => name !== '' && !types.has(name));
     if (absent !== undefined)
       throw new BraidError('MODEL_INVALID', `${nodeLabel(node)}: input '${absent}' is not defined`);
-    const operator = findOperator(node)!;
     const at = <T>(map: ReadonlyMap<string, T>): (T | undefined)[] => node.inputs.map((name) => map.get(name));
     const context = new NodeContext(node, at(types), at(known));
+    const composite = findComposite(node);
+    if (composite) {
+      composite.expand(context, new Scope(expansion, node));
+      const missing = node.outputs.find((name) => name !== '' && !types.has(name));
+      if (missing !== undefined) throw context.unsupported(`output '${missing}'`);
+      return;
+    }
+    const operator = findOperator(node);
+    if (!operator) throw context.unsupported(missingReason(node));
     const outputs = operator.infer(context);
     const values = at(known);
     const constants = values.map((k) => (k?.kind === 'tensor' ? k.tensor : undefined));
@@ -160,9 +171,21 @@ export function analyze(graph: Graph): AnalyzedGraph {
     });
     done.push({ node, operator, context, outputs });
   };
-  for (const node of graph.nodes) {
+  const simplify = (node: Node): void => {
     for (const replacement of elideCastRoundTrip(node, types, producers) ?? [node]) visit(replacement);
-  }
+  };
+  const expansion: ExpansionTarget = {
+    visit: simplify,
+    define(name, value) {
+      const settled = settle(value)!;
+      const { dtype, dims } = settled.kind === 'tensor' ? settled.tensor : settled.value;
+      types.set(name, { dtype, shape: dims });
+      known.set(name, settled);
+    },
+    type: (name) => types.get(name)!,
+    known: (name) => known.get(name),
+  };
+  for (const node of graph.nodes) simplify(node);
 
   const undefinedOutput = graph.outputs.find((o) => !types.has(o.name));
   if (undefinedOutput)
@@ -180,7 +203,7 @@ export function analyze(graph: Graph): AnalyzedGraph {
     types,
     known,
     nodes,
-    foldedNodes: graph.nodes.length - nodes.length,
+    foldedNodes: done.length - nodes.length,
     rows: rowSymbol(graph.inputs.map((i) => types.get(i.name)!)),
   };
 }

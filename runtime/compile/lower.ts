@@ -4,6 +4,7 @@ import { bytesPerElement, type DataType } from '../graph/dtype.js';
 import { sizeOf, type Tensor } from '../graph/tensor.js';
 import { copyStep } from '../operators/elementwise/kernel.js';
 import { concatSlices } from '../operators/layout/concat.js';
+import { fillSteps } from '../operators/shape/symbolic.js';
 import { nodeLabel } from '../operators/attributes.js';
 import type { Known } from '../operators/operator.js';
 import type { AnalyzedGraph, AnalyzedNode } from './analyze.js';
@@ -201,10 +202,12 @@ class Lowerer {
     if (existing) return existing;
     const known = this.#analyzed.known.get(name);
     if (known?.kind !== 'tensor') {
-      throw new BraidError(
-        'MODEL_UNSUPPORTED',
-        `'${name}' depends on dimensions alone and is used as data; Braid cannot place it on the device yet`,
-      );
+      if (!known) throw new BraidError('INTERNAL', `'${name}' is used before it is made`);
+      const { dtype, dims, elements } = known.value;
+      const filled = this.#temp(name, dtype, dims);
+      for (const step of fillSteps(elements, filled)) this.#emit({ ...step, node: name });
+      this.#views.set(name, filled);
+      return filled;
     }
     const view = this.#weight(name, known.tensor);
     this.#views.set(name, view);

@@ -62,6 +62,8 @@ export interface Lookup {
   readonly table: string;
   /** Size of the axis that is indexed. */
   readonly size: Dim;
+  /** Whether negative values are errors too, as of offsets and lengths. */
+  readonly fromZero?: boolean;
   /** Runs of output that one index makes; records count runs. */
   readonly runsPerIndex: Dim;
   /** Number of indices; where they are repeated over leading dimensions of the table, so are their positions. */

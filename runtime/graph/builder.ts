@@ -35,12 +35,15 @@ export class GraphBuilder {
     op: string,
     inputs: readonly string[],
     attributes: Readonly<Record<string, Attribute>> = {},
-    options: { outputs?: readonly string[]; name?: string } = {},
+    options: { outputs?: readonly string[]; name?: string; domain?: string } = {},
   ): string {
     const id = this.#next++;
     const name = options.name ?? `${op}_${id}`;
     const outputs = options.outputs ?? [`${name}:0`];
-    this.#nodes.push({ name, op, domain: '', opset: this.#opset, inputs, outputs, attributes });
+    const domain = options.domain ?? '';
+    // Domains of their own start at version 1.
+    const opset = domain === '' ? this.#opset : 1;
+    this.#nodes.push({ name, op, domain, opset, inputs, outputs, attributes });
     return outputs[0]!;
   }
 

@@ -161,6 +161,8 @@ export interface RowContext {
  */
 export interface Operator {
   readonly type: string;
+  /** Absent for the ONNX domain. */
+  readonly domain?: string;
   /** First and last version of the ONNX operator set whose semantics are covered. */
   readonly opsets: readonly [first: number, last: number];
   /** Types of the outputs. Throws MODEL_INVALID or MODEL_UNSUPPORTED naming the node. */

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import type { AttributeProto, GraphProto, NodeProto } from 'onnx-buf';
+import type { AttributeProto, GraphProto, NodeProto, ValueInfoProto } from 'onnx-buf';
 import { BraidError } from '../../runtime/errors.js';
 import type { Attribute, Graph, Node, ValueInfo } from '../../runtime/graph/graph.js';
 import { tensorOf, type Tensor } from '../../runtime/graph/tensor.js';
@@ -110,7 +110,7 @@ function importGraph(proto: GraphProto, scope: Scope, state: Import, nested: boo
   }
 
   const ordered = orderNodes(nodes, given, nested);
-  const outputs = proto.output.map((output) => valueFromProto(output, 'output'));
+  const outputs = proto.output.map((output) => importValue(output, 'output', nested));
   if (!nested) checkOutputs(outputs, ordered, given);
   return { name: proto.name, inputs, outputs, nodes: ordered, constants, notices: [] };
 }
@@ -141,12 +141,18 @@ function importInputs(proto: GraphProto, constants: ReadonlyMap<string, Tensor>,
     if (constants.has(input.name)) continue;
     if (seen.has(input.name)) throw new BraidError('MODEL_INVALID', `input '${input.name}' is declared twice`);
     seen.add(input.name);
-    // ONNX lets the bodies of control flow leave types to inference.
-    if (nested && !input.type?.value.case)
-      throw new BraidError('MODEL_UNSUPPORTED', `input '${input.name}' of a nested graph has no declared type`);
-    inputs.push(valueFromProto(input, 'input'));
+    inputs.push(importValue(input, 'input', nested));
   }
   return inputs;
+}
+
+/**
+ * A body may leave its values untyped: they have the type of what is passed. What it declares nevertheless is kept, and
+ * nothing relies on the float32 that stands for an absent type.
+ */
+function importValue(proto: ValueInfoProto, role: 'input' | 'output', nested: boolean): ValueInfo {
+  if (nested && !proto.type?.value.case) return { name: proto.name, dtype: 'float32' };
+  return valueFromProto(proto, role);
 }
 
 function importNode(node: NodeProto, scope: Scope, index: number, state: Import): Node {

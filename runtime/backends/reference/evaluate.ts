@@ -2,8 +2,9 @@ import { BraidError } from '../../errors.js';
 import type { DataType } from '../../graph/dtype.js';
 import type { Graph, Node } from '../../graph/graph.js';
 import { tensorOf, toFloat64, type Tensor } from '../../graph/tensor.js';
-import { ReferenceContext, type ReferenceTensor } from '../../operators/operator.js';
-import { findOperator, missingReason } from '../../operators/registry.js';
+import { Scope, type ExpansionTarget } from '../../operators/composite.js';
+import { ReferenceContext, type Known, type ReferenceTensor } from '../../operators/operator.js';
+import { findComposite, findOperator, missingReason } from '../../operators/registry.js';
 import { nodeLabel } from '../../operators/attributes.js';
 
 export function toReference(t: Tensor): ReferenceTensor {
@@ -21,6 +22,38 @@ export function evaluateNode(node: Node, inputs: readonly (ReferenceTensor | und
   return operator.reference(new ReferenceContext(node, inputs));
 }
 
+/** Runs `node`, or what it is defined by, on `values` and adds its outputs to them. */
+function evaluateInto(values: Map<string, ReferenceTensor>, node: Node): void {
+  const inputs = node.inputs.map((name) => (name === '' ? undefined : values.get(name)));
+  const composite = findComposite(node);
+  if (composite) {
+    const target: ExpansionTarget = {
+      visit: (part) => evaluateInto(values, part),
+      define: (name, known) => void values.set(name, fromKnown(known)),
+      type(name) {
+        const { dtype, dims } = values.get(name)!;
+        return { dtype, shape: dims };
+      },
+      known(name) {
+        const value = values.get(name);
+        return value && { kind: 'tensor', tensor: { dtype: 'float64', dims: value.dims, data: value.data } };
+      },
+    };
+    composite.expand(new ReferenceContext(node, inputs).shapes, new Scope(target, node));
+    return;
+  }
+  const results = evaluateNode(node, inputs);
+  node.outputs.forEach((name, i) => {
+    if (name !== '' && results[i]) values.set(name, results[i]);
+  });
+}
+
+function fromKnown(known: Known): ReferenceTensor {
+  if (known.kind === 'tensor') return toReference(known.tensor);
+  const { dtype, dims, elements } = known.value;
+  return { dtype, dims, data: Float64Array.from(elements as readonly number[]) };
+}
+
 /**
  * Runs a graph in float64: the oracle of the tests. Slow, and exact up to double precision (integers up to 2^53).
  * @returns the graph's outputs by name.
@@ -28,14 +61,6 @@ export function evaluateNode(node: Node, inputs: readonly (ReferenceTensor | und
 export function evaluateGraph(graph: Graph, inputs: ReadonlyMap<string, Tensor>): Map<string, ReferenceTensor> {
   const values = new Map<string, ReferenceTensor>();
   for (const [name, t] of [...graph.constants, ...inputs]) values.set(name, toReference(t));
-  for (const node of graph.nodes) {
-    const results = evaluateNode(
-      node,
-      node.inputs.map((name) => (name === '' ? undefined : values.get(name))),
-    );
-    node.outputs.forEach((name, i) => {
-      if (name !== '' && results[i]) values.set(name, results[i]);
-    });
-  }
+  for (const node of graph.nodes) evaluateInto(values, node);
   return new Map(graph.outputs.map(({ name }) => [name, values.get(name)!]));
 }

@@ -464,7 +464,7 @@ export class WebGpuExecutable implements Executable {
       (Math.floor(run / Math.max(1, at(lookup.runsPerIndex))) % Math.max(1, at(lookup.count))) + at(lookup.offset);
     return new BraidError(
       'INDEX_OUT_OF_RANGE',
-      `${lookup.source}: ${where}position ${index}: found id ${value}, expected -${size} to ${size - 1} for table '${lookup.table}'`,
+      `${lookup.source}: ${where}position ${index}: found id ${value}, expected ${lookup.fromZero ? 0 : -size} to ${size - 1} for table '${lookup.table}'`,
     );
   }
 

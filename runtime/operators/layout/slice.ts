@@ -1,5 +1,5 @@
 import { sliceView } from '../../compile/view.js';
-import { add, ceilDivide, compare, equal, sub, sum as sumDims, type Dim } from '../../graph/dim.js';
+import { add, ceilDivide, compare, divideExact, equal, sub, sum as sumDims, type Dim } from '../../graph/dim.js';
 import { sizeOf } from '../../graph/tensor.js';
 import { knownDims } from '../elementwise/fold.js';
 import type { Known, NodeContext, Operator, ReferenceTensor, ValueType } from '../operator.js';
@@ -113,22 +113,29 @@ function partsOf(context: NodeContext): Range[] {
   const axis = context.axis(context.attributes.number('axis', 0), shape.length);
   const size = shape[axis]!;
   const parts = context.node.outputs.length;
-  let sizes =
-    context.attributes.numbers('split') ?? (context.optional(1) ? context.requiredInts(1, 'the split') : undefined);
-  if (!sizes) {
-    if (typeof size !== 'number') throw context.unsupported(`an even split of dimension ${size}`);
-    const each = Math.ceil(size / parts);
-    sizes = Array.from({ length: parts }, (_, i) => Math.min(each, size - i * each));
-  }
+  const declared = context.attributes.number('num_outputs', parts);
+  if (declared !== parts) throw context.invalid(`num_outputs ${declared} for ${parts} outputs`);
+  const sizes =
+    context.attributes.numbers('split') ??
+    (context.optional(1) ? context.requiredElements(1, 'the split') : evenly(context, size, parts));
   if (sizes.length !== parts || !equal(sumDims(sizes), size)) {
     throw context.invalid(`split [${sizes.join(', ')}] does not make ${parts} parts of dimension ${size}`);
   }
-  let start = 0;
+  let start: Dim = 0;
   return sizes.map((count) => {
     const range = { axis, start, count, step: 1 };
-    start += count;
+    start = add(start, count);
     return range;
   });
+}
+
+/** Equal parts; of a size that does not divide, the last ones are smaller. */
+function evenly(context: NodeContext, size: Dim, parts: number): readonly Dim[] {
+  const exact = divideExact(size, parts);
+  if (exact !== undefined) return Array.from({ length: parts }, () => exact);
+  if (typeof size !== 'number') throw context.unsupported(`an even split of dimension ${size} into ${parts} parts`);
+  const each = Math.ceil(size / parts);
+  return Array.from({ length: parts }, (_, i) => Math.max(0, Math.min(each, size - i * each)));
 }
 
 /** Split(input, split): views on the input. */

@@ -6,6 +6,8 @@ import type { Dim } from '../../graph/dim.js';
 import { knownDims } from '../elementwise/fold.js';
 import type { NodeContext, Operator } from '../operator.js';
 import { shownByShapes } from '../rows.js';
+import { RANGE } from './range.js';
+import { NON_ZERO, UNIQUE } from './sets.js';
 
 function window(context: NodeContext): readonly [start: number, end: number] {
   const rank = context.input(0).shape.length;
@@ -80,31 +82,4 @@ const CONSTANT_OF_SHAPE: Operator = {
   },
 };
 
-/** Range(start, limit, delta) over integers known at load. */
-const RANGE: Operator = {
-  type: 'Range',
-  opsets: [11, 27],
-  infer(context) {
-    const [start, limit, delta] = bounds(context);
-    return [{ dtype: context.input(0).dtype, shape: [Math.max(0, Math.ceil((limit - start) / delta))] }];
-  },
-  reference(context) {
-    const [start, limit, delta] = bounds(context.shapes);
-    const length = Math.max(0, Math.ceil((limit - start) / delta));
-    return [
-      {
-        dtype: context.input(0).dtype,
-        dims: [length],
-        data: Float64Array.from({ length }, (_, i) => start + i * delta),
-      },
-    ];
-  },
-  rows: shownByShapes,
-};
-
-function bounds(context: NodeContext): readonly [number, number, number] {
-  const one = (index: number, what: string): number => context.requiredInts(index, what)[0]!;
-  return [one(0, 'the start'), one(1, 'the limit'), one(2, 'the delta')];
-}
-
-export const SHAPE_OPERATORS: readonly Operator[] = [SHAPE, SIZE, CONSTANT_OF_SHAPE, RANGE];
+export const SHAPE_OPERATORS: readonly Operator[] = [SHAPE, SIZE, CONSTANT_OF_SHAPE, RANGE, NON_ZERO, UNIQUE];

@@ -21,6 +21,7 @@ const x = floats(
   Array.from({ length: 24 }, (_, i) => i),
 );
 const int64 = (...values: number[]) => tensorOf('int64', [values.length], values);
+const matrix = (rows: number, values: number[]) => tensorOf('int64', [rows, values.length / rows], values);
 const scalar = (value: number) => known(tensorOf('int64', [], [value]));
 const range = (start: number, limit: number, delta: number, expected: number[]): Case => ({
   title: `from ${start} to ${limit} by ${delta}`,
@@ -57,6 +58,41 @@ const LITERAL: Case[] = [
   range(3, 8, 2, [3, 5, 7]),
   range(10, 4, -2, [10, 8, 6]),
   range(4, 4, 1, []),
+  {
+    title: 'of floats',
+    op: 'Range',
+    inputs: [0.5, 2, 0.5].map((v) => known(floats([], [v]))),
+    expected: [floats([3], [0.5, 1, 1.5])],
+  },
+  {
+    title: 'of a matrix',
+    op: 'NonZero',
+    inputs: [known(floats([2, 2], [1, 0, 3, 4]))],
+    expected: [matrix(2, [0, 1, 1, 0, 0, 1])],
+  },
+  { title: 'of zeros', op: 'NonZero', inputs: [known(floats([2], [0, 0]))], expected: [tensorOf('int64', [1, 0], [])] },
+  {
+    title: 'sorted',
+    op: 'Unique',
+    inputs: [known(floats([6], [2, 1, 1, 3, 4, 3]))],
+    outputs: 4,
+    expected: [floats([4], [1, 2, 3, 4]), int64(1, 0, 3, 4), int64(1, 0, 0, 2, 3, 2), int64(2, 1, 2, 1)],
+  },
+  {
+    title: 'as they come',
+    op: 'Unique',
+    inputs: [ints(5, 2, 5)],
+    attributes: { sorted: 0 },
+    expected: [int64(5, 2)],
+  },
+  {
+    title: 'rows',
+    op: 'Unique',
+    inputs: [known(floats([3, 2], [1, 0, 1, 0, 0, 5]))],
+    attributes: { axis: 0 },
+    outputs: 4,
+    expected: [floats([2, 2], [0, 5, 1, 0]), int64(2, 0), int64(1, 1, 0), int64(1, 2)],
+  },
 ];
 
 describe('shape operators', () => {
@@ -95,6 +131,38 @@ describe('shape operators', () => {
       [1, 1],
       [3, 5],
       [7, 2],
+    ])
+      expect(await graphProblems(model, graph, { x: random.floats(dims) })).toEqual([]);
+    await model.dispose();
+  });
+
+  it('use what follows from shapes as data', async () => {
+    const b = new GraphBuilder('shapes as data');
+    const x = b.input('x', 'float32', ['n', 'd']);
+    const shape = b.op('Shape', [x]);
+    const one = (value: number, name: string) => b.constant(name, tensorOf('int64', [], [value]));
+    const n = b.op('Gather', [shape, one(0, 'first')]);
+    // A mean over rows as exporters write it: the sum over the size as a float.
+    const size = b.op('Cast', [b.op('Size', [x])], { to: 1 });
+    b.output(b.op('Div', [x, size], {}, { outputs: ['scaled'] }), 'float32');
+    b.output(b.op('Range', [one(0, 'from'), n, one(1, 'by')], {}, { outputs: ['positions'] }), 'int64');
+    b.output(b.op('Cast', ['positions'], { to: 1 }, { outputs: ['as floats'] }), 'float32');
+    b.output(b.op('Range', [n, one(-3, 'down to'), one(-2, 'step')], {}, { outputs: ['down'] }), 'int64');
+    b.output(b.op('Concat', [shape, shape, 'positions'], { axis: 0 }, { outputs: ['joined'] }), 'int64');
+    const long = b.op(
+      'Concat',
+      Array.from({ length: 20 }, () => shape),
+      { axis: 0 },
+    );
+    b.output(b.op('Cast', [b.op('Neg', [long])], { to: 6 }, { outputs: ['long'] }), 'int32');
+    b.output(shape, 'int64');
+    const graph = b.build();
+    const model = await engine.load(graph);
+    const random = new Random();
+    for (const dims of [
+      [1, 1],
+      [5, 3],
+      [2, 9],
     ])
       expect(await graphProblems(model, graph, { x: random.floats(dims) })).toEqual([]);
     await model.dispose();

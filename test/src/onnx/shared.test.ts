@@ -27,10 +27,7 @@ function refusal(bytes: Uint8Array): RegExp | undefined {
     const { elemType } = type!.value.value;
     if (elemType === 8 || (elemType > 13 && elemType !== 16)) return new RegExp(`'${name}' has element type`);
   }
-  const untyped = graph!.node
-    .flatMap((node) => node.attribute)
-    .find(({ g }) => g?.input.some(({ type }) => !type?.value.case));
-  return untyped ? /of a nested graph has no declared type/ : undefined;
+  return undefined;
 }
 
 const typesOf = (bytes: Uint8Array) =>
