@@ -1,0 +1,207 @@
+"""Exports recommendation models of many families with both of PyTorch's exporters, for `braid check`.
+
+    python3 bench/exports/export.py OUT
+
+Writes OUT/FAMILY.EXPORTER.onnx and OUT/FAMILY.EXPORTER.safetensors (in.NAME, out.NAME) with random weights; needs torch,
+onnx, onnxscript and safetensors. An export that fails is reported and skipped.
+"""
+import sys
+import warnings
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+warnings.filterwarnings("ignore")
+torch.manual_seed(0)
+OUT = sys.argv[1]
+ROWS, FIELDS, DIM, SIZE = 5, 6, 8, 50
+
+
+def mlp(*widths):
+    layers = []
+    for a, b in zip(widths, widths[1:]):
+        layers += [nn.Linear(a, b), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+class Fields(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.tables = nn.ModuleList(nn.Embedding(SIZE, DIM) for _ in range(FIELDS))
+
+    def embed(self, ids):
+        return torch.stack([t(ids[:, i]) for i, t in enumerate(self.tables)], 1)
+
+    def inputs(self):
+        return {"ids": torch.randint(0, SIZE, (ROWS, FIELDS))}
+
+
+class DeepFM(Fields):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Embedding(SIZE, 1)
+        self.deep = mlp(FIELDS * DIM, 16, 1)
+
+    def forward(self, ids):
+        e = self.embed(ids)
+        fm = 0.5 * (e.sum(1).pow(2) - e.pow(2).sum(1)).sum(1, keepdim=True)
+        return torch.sigmoid(self.first(ids).sum(1) + fm + self.deep(e.flatten(1)))
+
+
+class DCNv2(Fields):
+    def __init__(self):
+        super().__init__()
+        width = FIELDS * DIM
+        self.u = nn.ModuleList(nn.Linear(width, 8, bias=False) for _ in range(3))
+        self.v = nn.ModuleList(nn.Linear(8, width) for _ in range(3))
+        self.top = mlp(width, 16, 1)
+
+    def forward(self, ids):
+        x0 = x = self.embed(ids).flatten(1)
+        for u, v in zip(self.u, self.v):
+            x = x0 * v(u(x)) + x
+        return torch.sigmoid(self.top(x))
+
+
+class XDeepFM(Fields):
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.randn(4, FIELDS, FIELDS) * 0.1)
+        self.out = nn.Linear(4, 1)
+
+    def forward(self, ids):
+        e = self.embed(ids)
+        z = torch.einsum("bid,bjd->bijd", e, e)
+        return torch.sigmoid(self.out(torch.einsum("bijd,hij->bhd", z, self.w).sum(-1)))
+
+
+class AutoInt(Fields):
+    def __init__(self):
+        super().__init__()
+        self.att = nn.MultiheadAttention(DIM, 2, batch_first=True)
+        self.out = nn.Linear(FIELDS * DIM, 1)
+
+    def forward(self, ids):
+        e = self.embed(ids)
+        a, _ = self.att(e, e, e, need_weights=False)
+        return torch.sigmoid(self.out(F.relu(a + e).flatten(1)))
+
+
+class TwoTower(Fields):
+    def __init__(self):
+        super().__init__()
+        self.user = mlp(3 * DIM, 16, 8)
+        self.item = mlp(3 * DIM, 16, 8)
+
+    def forward(self, ids):
+        e = self.embed(ids)
+        u = F.normalize(self.user(e[:, :3].flatten(1)), dim=-1)
+        i = F.normalize(self.item(e[:, 3:].flatten(1)), dim=-1)
+        return (u * i).sum(-1)
+
+
+class MMoE(Fields):
+    def __init__(self):
+        super().__init__()
+        width = FIELDS * DIM
+        self.experts = nn.ModuleList(mlp(width, 16, 8) for _ in range(3))
+        self.gates = nn.ModuleList(nn.Linear(width, 3) for _ in range(2))
+        self.towers = nn.ModuleList(mlp(8, 8, 1) for _ in range(2))
+
+    def forward(self, ids):
+        x = self.embed(ids).flatten(1)
+        experts = torch.stack([e(x) for e in self.experts], 1)
+        return torch.cat([t((torch.softmax(g(x), -1).unsqueeze(-1) * experts).sum(1)) for g, t in zip(self.gates, self.towers)], 1)
+
+
+class SASRec(nn.Module):
+    def __init__(self, length=10, heads=2):
+        super().__init__()
+        self.items, self.positions = nn.Embedding(SIZE, DIM, padding_idx=0), nn.Embedding(length, DIM)
+        self.length, self.heads = length, heads
+        self.qkv, self.proj = nn.Linear(DIM, 3 * DIM), nn.Linear(DIM, DIM)
+        self.n1, self.n2 = nn.LayerNorm(DIM), nn.LayerNorm(DIM)
+        self.ff = nn.Sequential(nn.Linear(DIM, 16), nn.GELU(), nn.Linear(16, DIM))
+        self.register_buffer("mask", torch.triu(torch.full((length, length), -1e4), 1))
+
+    def forward(self, history, candidate):
+        x = self.items(history) * DIM**0.5 + self.positions(torch.arange(self.length))
+        b = x.shape[0]
+        q, k, v = self.qkv(self.n1(x)).view(b, self.length, 3, self.heads, DIM // self.heads).permute(2, 0, 3, 1, 4)
+        a = torch.softmax(q @ k.transpose(-1, -2) / (DIM // self.heads) ** 0.5 + self.mask, -1) @ v
+        x = x + self.proj(a.transpose(1, 2).reshape(b, self.length, DIM))
+        x = x + self.ff(self.n2(x))
+        return (x[:, -1] * self.items(candidate)).sum(-1)
+
+    def inputs(self):
+        return {"history": torch.randint(1, SIZE, (ROWS, 10)), "candidate": torch.randint(0, SIZE, (ROWS,))}
+
+
+class MultiHot(nn.Module):
+    """Multi-hot DLRM tables as padded bags."""
+
+    def __init__(self):
+        super().__init__()
+        self.bags = nn.ModuleList(nn.Embedding(SIZE, DIM) for _ in range(2))
+        self.bottom, self.top = mlp(4, 16, DIM), mlp(3 * DIM, 16, 1)
+
+    def forward(self, dense, a, b, b_mask):
+        pooled = [self.bags[0](a).mean(1), (self.bags[1](b) * b_mask.unsqueeze(-1)).sum(1)]
+        return torch.sigmoid(self.top(torch.cat([self.bottom(dense), *pooled], 1)))
+
+    def inputs(self):
+        ids = torch.randint(0, SIZE, (2, ROWS, 7))
+        return {"dense": torch.rand(ROWS, 4), "a": ids[0], "b": ids[1], "b_mask": (torch.rand(ROWS, 7) > 0.3).float()}
+
+
+class Bag(nn.Module):
+    """nn.EmbeddingBag with ragged values and offsets."""
+
+    def __init__(self, mode):
+        super().__init__()
+        self.bag, self.top = nn.EmbeddingBag(SIZE, DIM, mode=mode), mlp(DIM, 8, 1)
+
+    def forward(self, values, offsets):
+        return self.top(self.bag(values, offsets))
+
+    def inputs(self):
+        return {"values": torch.randint(0, SIZE, (17,)), "offsets": torch.tensor([0, 3, 3, 9, 12])}
+
+
+class BatchNormed(Fields):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(FIELDS * DIM, 16), nn.BatchNorm1d(16), nn.PReLU(), nn.Dropout(), nn.Linear(16, 1), nn.Sigmoid())
+        self.net[1].running_mean.uniform_(-1, 1)
+        self.net[1].running_var.uniform_(0.5, 2)
+
+    def forward(self, ids):
+        return self.net(self.embed(ids).flatten(1))
+
+
+FAMILIES = {
+    "deepfm": DeepFM(), "dcnv2": DCNv2(), "xdeepfm": XDeepFM(), "autoint": AutoInt(), "twotower": TwoTower(), "mmoe": MMoE(),
+    "sasrec": SASRec(), "multihot": MultiHot(), "bag_sum": Bag("sum"), "bag_mean": Bag("mean"), "batchnorm": BatchNormed(),
+    "half": DCNv2().half(),
+}
+for name, model in FAMILIES.items():
+    model.eval()
+    inputs = model.inputs()
+    with torch.no_grad():
+        expected = model(*inputs.values())
+    for exporter in ("torchscript", "dynamo"):
+        try:
+            leading = {n: {0: "values" if n == "values" else "batch"} for n in inputs}
+            path = f"{OUT}/{name}.{exporter}.onnx"
+            if exporter == "dynamo":
+                symbols = {s: torch.export.Dim(s) for s in ("batch", "values")}
+                shapes = tuple({0: symbols["values" if n == "values" else "batch"]} for n in inputs)
+                torch.onnx.export(model, tuple(inputs.values()), path, input_names=list(inputs), output_names=["out"], dynamo=True, dynamic_shapes=shapes, external_data=False, verbose=False)
+            else:
+                torch.onnx.export(model, tuple(inputs.values()), path, input_names=list(inputs), output_names=["out"], dynamo=False, opset_version=17, dynamic_axes={**leading, "out": {0: "batch"}})
+            tensors = {f"in.{n}": t.contiguous() for n, t in inputs.items()}
+            save_file({**tensors, "out.out": expected.contiguous()}, f"{OUT}/{name}.{exporter}.safetensors")
+        except Exception as error:
+            print(f"export of {name} by {exporter} failed: {str(error).splitlines()[0][:160]}", flush=True)
