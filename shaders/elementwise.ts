@@ -5,6 +5,7 @@ import {
   declareStorage,
   elementWgsl,
   stridedOffsets,
+  walkItems,
   type ElementType,
   type ParameterField,
   type WebGpuProgram,
@@ -57,17 +58,14 @@ ${declareStorage(inputs.length + 1, 'out_data', output, 'read_write')}
 ${INT64}
 #endif
 ${helpers}
-@compute @workgroup_size(${workgroupSize})
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-  let z = id.z;
-  let count = blocks[z].count;
-  for (var i = id.x; i < count; i += groups.x * ${workgroupSize}u) {
-${offsets}
+${walkItems({
+  count: 'count',
+  workgroupSize,
+  body: `${offsets}
 ${loads.join('\n')}
     let value: ${elementWgsl(output)} = ${expression.replaceAll(/\bp\./g, 'blocks[z].')};
-    out_data[out_at] = value;
-  }
-}`;
+    out_data[out_at] = value;`,
+})}`;
   const types = [...inputs, output].join('_');
   return { key: `${name}_${types}_r${rank}_w${workgroupSize}`, source, fields, reportsErrors: false };
 }

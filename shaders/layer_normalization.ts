@@ -3,6 +3,7 @@ import {
   declareParameters,
   declareStorage,
   stridedOffsets,
+  walkItems,
   type ParameterField,
   type WebGpuProgram,
 } from './program.js';
@@ -37,16 +38,14 @@ ${declareStorage(2, 'scale', 'f32', 'read')}
 ${declareStorage(3, 'bias', 'f32', 'read')}
 #endif
 ${declareStorage(hasBias ? 4 : 3, 'out', 'f32', 'read_write')}
-@compute @workgroup_size(${workgroupSize})
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-  let z = id.z;
-  let lines = blocks[z].lines;
-  let length = blocks[z].length;
-  for (var i = id.x; i < lines; i += groups.x * ${workgroupSize}u) {
-${stridedOffsets('i', rank, 'shape', [
-  { variable: 'in_at', strides: 'in_strides', start: 'in_start' },
-  { variable: 'out_at', strides: 'out_strides', start: 'out_start' },
-])}
+${walkItems({
+  count: 'lines',
+  workgroupSize,
+  before: '  let length = blocks[z].length;',
+  body: `${stridedOffsets('i', rank, 'shape', [
+    { variable: 'in_at', strides: 'in_strides', start: 'in_start' },
+    { variable: 'out_at', strides: 'out_strides', start: 'out_start' },
+  ])}
     var sum = 0.0;
     for (var j = 0u; j < length; j++) { sum += data[in_at + j]; }
     let mean = sum / f32(length);
@@ -57,14 +56,10 @@ ${stridedOffsets('i', rank, 'shape', [
     }
     let inverse = 1.0 / sqrt(squares / f32(length) + blocks[z].epsilon);
     for (var j = 0u; j < length; j++) {
-      var y = (data[in_at + j] - mean) * inverse * scale[blocks[z].scale_start + j];
-#if ${hasBias}
-      y += bias[blocks[z].bias_start + j];
-#endif
-      out[out_at + j] = y;
-    }
-  }
-}`;
+      let y = (data[in_at + j] - mean) * inverse * scale[blocks[z].scale_start + j];
+      out[out_at + j] = y${hasBias ? ' + bias[blocks[z].bias_start + j]' : ''};
+    }`,
+})}`;
   return {
     key: `LayerNormalization_f32_r${rank}${hasBias ? '_bias' : ''}_w${workgroupSize}`,
     source,

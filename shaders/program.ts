@@ -110,3 +110,25 @@ export function stridedOffsets(
 export function flatWorkgroupSize(maxInvocations: number): number {
   return Math.min(256, maxInvocations);
 }
+
+/**
+ * The entry point of kernels without shared memory: each invocation takes items `i` of the `count` that the field of
+ * that name gives, a grid's width apart, so that one dispatch covers any number. `before` reads what the items share.
+ */
+export function walkItems(options: {
+  readonly count: string;
+  readonly workgroupSize: number;
+  readonly before?: string;
+  readonly body: string;
+}): string {
+  const { count, workgroupSize, before = '', body } = options;
+  return `@compute @workgroup_size(${workgroupSize})
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+  let z = id.z;
+  let count = blocks[z].${count};
+${before}
+  for (var i = id.x; i < count; i += groups.x * ${workgroupSize}u) {
+${body}
+  }
+}`;
+}

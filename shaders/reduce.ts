@@ -5,6 +5,7 @@ import {
   declareStorage,
   elementWgsl,
   stridedOffsets,
+  walkItems,
   type ElementType,
   type ParameterField,
   type WebGpuProgram,
@@ -53,17 +54,15 @@ ${declareStorage(2, 'out', output, 'read_write')}
 ${INT64}
 #endif
 ${helpers}
-@compute @workgroup_size(${workgroupSize})
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-  let z = id.z;
-  let outer_count = blocks[z].outer_count;
-  let inner_count = blocks[z].inner_count;
-  let zero = blocks[z].zero;
-  for (var i = id.x; i < outer_count; i += groups.x * ${workgroupSize}u) {
-${stridedOffsets('i', outerRank, 'shape', [
-  { variable: 'in_at', strides: 'in_strides', start: 'in_start' },
-  { variable: 'out_at', strides: 'out_strides', start: 'out_start' },
-])}
+${walkItems({
+  count: 'outer_count',
+  workgroupSize,
+  before: `  let inner_count = blocks[z].inner_count;
+  let zero = blocks[z].zero;`,
+  body: `${stridedOffsets('i', outerRank, 'shape', [
+    { variable: 'in_at', strides: 'in_strides', start: 'in_start' },
+    { variable: 'out_at', strides: 'out_strides', start: 'out_start' },
+  ])}
     ${state}
     for (var j = 0u; j < inner_count; j++) {
 ${stridedOffsets('j', innerRank, 'inner_shape', [{ variable: 'inner_at', strides: 'inner_strides', start: 'zero' }])}
@@ -72,9 +71,8 @@ ${stridedOffsets('j', innerRank, 'inner_shape', [{ variable: 'inner_at', strides
     }
     let count = inner_count;
     let result: ${elementWgsl(output)} = ${finish};
-    out[out_at] = result;
-  }
-}`;
+    out[out_at] = result;`,
+})}`;
   const types = input === output ? input : `${input}_${output}`;
   return {
     key: `${name}_${types}_o${outerRank}_i${innerRank}_w${workgroupSize}`,

@@ -210,21 +210,32 @@ export class WebGpuExecutable implements Executable {
     return this.#bindGroups;
   }
 
+  /**
+   * Stages a wave and records its uploads. Nothing is awaited from here to the submission: parameters, bindings and
+   * commands of one wave stay together.
+   */
+  #begin(
+    wave: Wave,
+    slot: Slot,
+    layout: WaveLayout,
+    staged: ArrayBuffer,
+  ): { encoder: GPUCommandEncoder; bindGroups: readonly GPUBindGroup[]; epoch: number } {
+    const bindGroups = this.#bind();
+    const epoch = this.#context.nextEpoch();
+    const uploads = this.#stage(wave, staged, epoch);
+    slot.staging.unmap();
+    this.#writeParameters(wave.bindings, layout);
+    const encoder = this.#context.device.createCommandEncoder();
+    this.#encodeUploads(encoder, slot, layout, uploads);
+    return { encoder, bindGroups, epoch };
+  }
+
   async submit(wave: Wave): Promise<readonly QueryResult[]> {
     const { device } = this.#context;
     const layout = this.#reserve(wave.bindings);
     const slot = this.#context.acquireSlot();
     try {
-      const staged = await slot.map();
-      // From here to submit() nothing is awaited: parameters, bindings and commands of one wave stay together.
-      const bindGroups = this.#bind();
-      const epoch = this.#context.nextEpoch();
-      const uploads = this.#stage(wave, staged, epoch);
-      slot.staging.unmap();
-      this.#writeParameters(wave.bindings, layout);
-
-      const encoder = device.createCommandEncoder();
-      this.#encodeUploads(encoder, slot, layout, uploads);
+      const { encoder, bindGroups, epoch } = this.#begin(wave, slot, layout, await slot.map());
       const pass = encoder.beginComputePass();
       this.#groups.forEach((_, i) => this.#dispatch(pass, i, bindGroups, wave.bindings));
       pass.end();
@@ -307,13 +318,7 @@ export class WebGpuExecutable implements Executable {
     const readback = buffer(GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ);
     const querySet = device.createQuerySet({ type: 'timestamp', count: this.#groups.length * 2 });
     try {
-      const staged = await slot.map();
-      const bindGroups = this.#bind();
-      const uploads = this.#stage(wave, staged, this.#context.nextEpoch());
-      slot.staging.unmap();
-      this.#writeParameters(wave.bindings, layout);
-      const encoder = device.createCommandEncoder();
-      this.#encodeUploads(encoder, slot, layout, uploads);
+      const { encoder, bindGroups } = this.#begin(wave, slot, layout, await slot.map());
       this.#groups.forEach((_, i) => {
         const timestampWrites = { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 };
         const pass = encoder.beginComputePass({ timestampWrites });

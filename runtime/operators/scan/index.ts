@@ -1,12 +1,12 @@
 import { scan } from '../../../shaders/scan.js';
-import { elementWgsl, flatWorkgroupSize } from '../../../shaders/program.js';
+import { elementWgsl, type WebGpuProgram } from '../../../shaders/program.js';
 import type { Lowering } from '../../compile/lowering.js';
-import { collapse, deviceType, nonEmpty, sliceView, type View } from '../../compile/view.js';
-import { product, sub } from '../../graph/dim.js';
+import { deviceType, sliceView, type View } from '../../compile/view.js';
+import { sub } from '../../graph/dim.js';
 import { sizeOf } from '../../graph/tensor.js';
-import { flatWorkgroups, trafficBytes } from '../elementwise/kernel.js';
 import { wrapping } from '../elementwise/semantics.js';
 import { variantName, wrapped } from '../elementwise/types.js';
+import { linesStep } from '../lines.js';
 import type { NodeContext, Operator } from '../operator.js';
 import { mixesAlong } from '../rows.js';
 
@@ -58,47 +58,17 @@ function lower({ type, initial, plain, long }: Scan, lowering: Lowering): void {
   const turn = (view: View): View => (flag(context, 'reverse') ? reversed(view, axis) : view);
   const [view, output] = [turn(lowering.view(0)), turn(lowering.output(0))];
   const element = deviceType(view.dtype);
-  const without = <T>(list: readonly T[]): T[] => list.toSpliced(axis, 1);
-  const space = collapse({ shape: without(view.shape), strides: [without(view.strides), without(output.strides)] });
-  const lines = product(without(view.shape));
-  lowering.emit({
-    kernel: type,
-    operands: [
-      { view, access: 'read' },
-      { view: output, access: 'write' },
-    ],
-    cost: { operations: product(view.shape), bytes: trafficBytes([view, output]) },
-    bound: 'memory',
-    detail: `length=${view.shape[axis]}`,
-    webgpu(caps) {
-      const workgroupSize = flatWorkgroupSize(caps.maxWorkgroupInvocations);
-      return {
-        program: scan({
-          name: variantName(type, view.dtype),
-          element,
-          initial: element === 'i64' ? `vec2<u32>(${initial}u, 0u)` : `${elementWgsl(element)}(${initial})`,
-          step: element === 'i64' ? long : wrapped(view.dtype, plain),
-          exclusive: flag(context, 'exclusive'),
-          rank: Math.max(1, space.shape.length),
-          workgroupSize,
-        }),
-        dispatch: {
-          parameters: {
-            lines,
-            length: view.shape[axis]!,
-            in_start: { start: view },
-            in_step: view.strides[axis]!,
-            out_start: { start: output },
-            out_step: output.strides[axis]!,
-            shape: nonEmpty(space.shape, 1),
-            in_strides: nonEmpty(space.strides[0]!, 0),
-            out_strides: nonEmpty(space.strides[1]!, 0),
-          },
-          workgroups: flatWorkgroups(lines, workgroupSize, caps.maxWorkgroupsPerDimension),
-        },
-      };
-    },
-  });
+  const program = (rank: number, workgroupSize: number): WebGpuProgram =>
+    scan({
+      name: variantName(type, view.dtype),
+      element,
+      initial: element === 'i64' ? `vec2<u32>(${initial}u, 0u)` : `${elementWgsl(element)}(${initial})`,
+      step: element === 'i64' ? long : wrapped(view.dtype, plain),
+      exclusive: flag(context, 'exclusive'),
+      rank,
+      workgroupSize,
+    });
+  lowering.emit(linesStep({ kernel: type, view, output, axis, operations: 1, program }));
 }
 
 /** CumSum and CumProd (x, axis; exclusive, reverse). */

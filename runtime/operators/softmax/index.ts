@@ -1,10 +1,10 @@
 import { softmax, type SoftmaxKind } from '../../../shaders/softmax.js';
-import { flatWorkgroupSize } from '../../../shaders/program.js';
-import { collapse, deviceType, reshapeView, type View, nonEmpty } from '../../compile/view.js';
-import { mul, product } from '../../graph/dim.js';
+import type { WebGpuProgram } from '../../../shaders/program.js';
+import { deviceType, reshapeView, type View } from '../../compile/view.js';
+import { product } from '../../graph/dim.js';
 import { sizeOf } from '../../graph/tensor.js';
-import { flatWorkgroups, trafficBytes } from '../elementwise/kernel.js';
 import type { Lowering } from '../../compile/lowering.js';
+import { linesStep } from '../lines.js';
 import type { NodeContext, Operator, ReferenceTensor } from '../operator.js';
 import { mixesAlong } from '../rows.js';
 
@@ -18,39 +18,8 @@ function axisOf(context: NodeContext): number {
 }
 
 function lines(lowering: Lowering, view: View, output: View, axis: number, kind: SoftmaxKind): void {
-  const without = <T>(list: readonly T[]): T[] => list.filter((_, i) => i !== axis);
-  const space = collapse({ shape: without(view.shape), strides: [without(view.strides), without(output.strides)] });
-  const count = product(without(view.shape));
-  lowering.emit({
-    kernel: kind,
-    operands: [
-      { view, access: 'read' },
-      { view: output, access: 'write' },
-    ],
-    cost: { operations: mul(product(view.shape), 20), bytes: trafficBytes([view, output]) },
-    bound: 'memory',
-    detail: `length=${view.shape[axis]}`,
-    webgpu(caps) {
-      const workgroupSize = flatWorkgroupSize(caps.maxWorkgroupInvocations);
-      return {
-        program: softmax({ kind, rank: Math.max(1, space.shape.length), workgroupSize }),
-        dispatch: {
-          parameters: {
-            lines: count,
-            length: view.shape[axis]!,
-            in_start: { start: view },
-            in_step: view.strides[axis]!,
-            out_start: { start: output },
-            out_step: output.strides[axis]!,
-            shape: nonEmpty(space.shape, 1),
-            in_strides: nonEmpty(space.strides[0]!, 0),
-            out_strides: nonEmpty(space.strides[1]!, 0),
-          },
-          workgroups: flatWorkgroups(count, workgroupSize, caps.maxWorkgroupsPerDimension),
-        },
-      };
-    },
-  });
+  const program = (rank: number, workgroupSize: number): WebGpuProgram => softmax({ kind, rank, workgroupSize });
+  lowering.emit(linesStep({ kernel: kind, view, output, axis, operations: 20, program }));
 }
 
 function lower(lowering: Lowering, kind: SoftmaxKind): void {

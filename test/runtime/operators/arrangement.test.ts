@@ -1,20 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GraphEngine, tensorOf } from '../../../runtime/index.js';
-import {
-  data,
-  deviceProblems,
-  floats,
-  ints,
-  known,
-  Random,
-  referenceProblems,
-  SEED,
-  symbolic,
-  uncovered,
-  type Case,
-} from '../../support/cases.js';
+import { data, deviceProblems, floats, ints, known, Random, SEED, symbolic, type Case } from '../../support/cases.js';
 import { openBackend } from '../../support/device.js';
-import { FAMILIES } from '../../support/families.js';
+import { testLiteral } from '../../support/literal.js';
 
 const row = floats([1, 3], [1, 2, 3]);
 const square = floats([2, 2], [1, 2, 3, 4]);
@@ -177,17 +165,7 @@ describe('operators that arrange elements anew', () => {
   });
   afterAll(() => engine.close());
 
-  it('are all tested', () => {
-    expect(uncovered(FAMILIES.arrangement, LITERAL)).toEqual([]);
-  });
-
-  it('have a reference that gives hand-written results', () => {
-    expect(referenceProblems(LITERAL)).toEqual([]);
-  });
-
-  it('give hand-written results on the device', async () => {
-    expect(await deviceProblems(engine, LITERAL)).toEqual([]);
-  });
+  testLiteral('arrangement', LITERAL, () => engine);
 
   it(`agree with the reference on random shapes (seed ${SEED})`, async () => {
     expect(await deviceProblems(engine, randomCases(new Random()))).toEqual([]);

@@ -1,18 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { evaluateGraph, GraphBuilder, GraphEngine, tensorOf, type Graph } from '../../../runtime/index.js';
-import {
-  data,
-  deviceProblems,
-  floats,
-  graphProblems,
-  known,
-  referenceProblems,
-  uncovered,
-  type Case,
-} from '../../support/cases.js';
+import { data, floats, graphProblems, known, type Case } from '../../support/cases.js';
 import { openBackend } from '../../support/device.js';
 import { expectError } from '../../support/errors.js';
-import { FAMILIES } from '../../support/families.js';
+import { testLiteral } from '../../support/literal.js';
 
 const truth = (value: boolean) => tensorOf('bool', [], [Number(value)]);
 const int = (value: number) => tensorOf('int64', [], [value]);
@@ -123,17 +114,7 @@ describe('control flow', () => {
   });
   afterAll(() => engine.close());
 
-  it('is all tested', () => {
-    expect(uncovered(FAMILIES.control, LITERAL)).toEqual([]);
-  });
-
-  it('has a reference that gives hand-written results', () => {
-    expect(referenceProblems(LITERAL)).toEqual([]);
-  });
-
-  it('gives hand-written results on the device', async () => {
-    expect(await deviceProblems(engine, LITERAL)).toEqual([]);
-  });
+  testLiteral('control', LITERAL, () => engine);
 
   it('reads values from around it, in bodies within bodies too', async () => {
     const inner = graph('inner', (b) => b.output(b.op('Add', ['x', 'scaled']), 'float32'));

@@ -10,12 +10,11 @@ import {
   referenceProblems,
   SEED,
   symbolic,
-  uncovered,
   type Case,
 } from '../../support/cases.js';
 import { openBackend } from '../../support/device.js';
 import { expectError } from '../../support/errors.js';
-import { FAMILIES } from '../../support/families.js';
+import { testLiteral } from '../../support/literal.js';
 
 const einsum = (equation: string, inputs: readonly Tensor[], expected?: Tensor): Case => ({
   title: equation,
@@ -107,17 +106,7 @@ describe('Einsum', () => {
   });
   afterAll(() => engine.close());
 
-  it('is tested', () => {
-    expect(uncovered(FAMILIES.einsum, LITERAL)).toEqual([]);
-  });
-
-  it('has a reference that gives hand-written results', () => {
-    expect(referenceProblems(LITERAL)).toEqual([]);
-  });
-
-  it('gives hand-written results on the device', async () => {
-    expect(await deviceProblems(engine, LITERAL)).toEqual([]);
-  });
+  testLiteral('einsum', LITERAL, () => engine);
 
   it(`is the sum that the letters say (seed ${SEED})`, async () => {
     const cases = randomCases(new Random());

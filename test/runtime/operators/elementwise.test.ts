@@ -10,11 +10,10 @@ import {
   rowsOf,
   SEED,
   symbolic,
-  uncovered,
   type Case,
 } from '../../support/cases.js';
 import { openBackend } from '../../support/device.js';
-import { FAMILIES } from '../../support/families.js';
+import { testLiteral } from '../../support/literal.js';
 
 const list = (...values: number[]): Tensor => floats([values.length], values);
 const bools = (...values: number[]): Tensor => tensorOf('bool', [values.length], values);
@@ -503,17 +502,7 @@ describe('elementwise operators', () => {
   });
   afterAll(() => engine.close());
 
-  it('are all tested', () => {
-    expect(uncovered(FAMILIES.elementwise, LITERAL)).toEqual([]);
-  });
-
-  it('have a reference that gives hand-written results', () => {
-    expect(referenceProblems(LITERAL)).toEqual([]);
-  });
-
-  it('give hand-written results on the device', async () => {
-    expect(await deviceProblems(engine, LITERAL)).toEqual([]);
-  });
+  testLiteral('elementwise', LITERAL, () => engine);
 
   it(`agree with the reference on random values (seed ${SEED})`, async () => {
     const random = new Random();

@@ -1,20 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GraphBuilder, GraphEngine, tensorOf, type Graph, type Tensor } from '../../../runtime/index.js';
-import {
-  data,
-  deviceProblems,
-  difference,
-  floats,
-  known,
-  Random,
-  referenceProblems,
-  SEED,
-  uncovered,
-  type Case,
-} from '../../support/cases.js';
+import { data, deviceProblems, difference, floats, known, Random, SEED, type Case } from '../../support/cases.js';
 import { openBackend } from '../../support/device.js';
 import { expectRejection } from '../../support/errors.js';
-import { FAMILIES } from '../../support/families.js';
+import { testLiteral } from '../../support/literal.js';
 
 const list = (...values: number[]): Tensor => tensorOf('int64', [values.length], values);
 const table = floats([4, 2], [1, 10, 2, 20, 3, 30, 4, 40]);
@@ -125,17 +114,7 @@ describe('EmbeddingBag', () => {
   });
   afterAll(() => engine.close());
 
-  it('is tested', () => {
-    expect(uncovered(FAMILIES['embedding-bag'], LITERAL)).toEqual([]);
-  });
-
-  it('has a reference that gives hand-written results', () => {
-    expect(referenceProblems(LITERAL)).toEqual([]);
-  });
-
-  it('gives hand-written results on the device', async () => {
-    expect(await deviceProblems(engine, LITERAL)).toEqual([]);
-  });
+  testLiteral('embedding-bag', LITERAL, () => engine);
 
   it(`agrees with the reference on random bags (seed ${SEED})`, async () => {
     expect(await deviceProblems(engine, randomCases(new Random()))).toEqual([]);

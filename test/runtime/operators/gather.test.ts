@@ -12,12 +12,11 @@ import {
   referenceProblems,
   rowsOf,
   SEED,
-  uncovered,
   type Case,
 } from '../../support/cases.js';
 import { openBackend } from '../../support/device.js';
 import { expectRejection } from '../../support/errors.js';
-import { FAMILIES } from '../../support/families.js';
+import { testLiteral } from '../../support/literal.js';
 
 const table = floats([3, 2], [1, 1.2, 2.3, 3.4, 4.5, 5.7]);
 const wide = floats([3, 3], [1, 1.2, 1.9, 2.3, 3.4, 3.9, 4.5, 5.7, 5.9]);
@@ -187,17 +186,7 @@ describe('gather', () => {
   });
   afterAll(() => engine.close());
 
-  it('is tested', () => {
-    expect(uncovered(FAMILIES.gather, LITERAL)).toEqual([]);
-  });
-
-  it('has a reference that gives hand-written results', () => {
-    expect(referenceProblems(LITERAL)).toEqual([]);
-  });
-
-  it('gives hand-written results on the device', async () => {
-    expect(await deviceProblems(engine, LITERAL)).toEqual([]);
-  });
+  testLiteral('gather', LITERAL, () => engine);
 
   it(`agrees with the reference on random axes (seed ${SEED})`, async () => {
     expect(await deviceProblems(engine, randomCases(new Random()))).toEqual([]);

@@ -1,20 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GraphBuilder, GraphEngine, tensorOf, type Tensor } from '../../../runtime/index.js';
-import {
-  data,
-  deviceProblems,
-  floats,
-  known,
-  Random,
-  referenceProblems,
-  SEED,
-  symbolic,
-  uncovered,
-  type Case,
-} from '../../support/cases.js';
+import { data, deviceProblems, floats, known, Random, SEED, symbolic, type Case } from '../../support/cases.js';
 import { openBackend } from '../../support/device.js';
 import { expectRejection } from '../../support/errors.js';
-import { FAMILIES } from '../../support/families.js';
+import { testLiteral } from '../../support/literal.js';
 
 const int64 = (dims: number[], values: number[]): Tensor => tensorOf('int64', dims, values);
 const int32 = (dims: number[], values: number[]): Tensor => tensorOf('int32', dims, values);
@@ -255,17 +244,7 @@ describe('operators that index', () => {
   });
   afterAll(() => engine.close());
 
-  it('are all tested', () => {
-    expect(uncovered(FAMILIES.indexing, LITERAL)).toEqual([]);
-  });
-
-  it('have a reference that gives hand-written results', () => {
-    expect(referenceProblems(LITERAL)).toEqual([]);
-  });
-
-  it('give hand-written results on the device', async () => {
-    expect(await deviceProblems(engine, LITERAL)).toEqual([]);
-  });
+  testLiteral('indexing', LITERAL, () => engine);
 
   it(`agree with the reference on random shapes (seed ${SEED})`, async () => {
     expect(await deviceProblems(engine, randomCases(new Random()))).toEqual([]);

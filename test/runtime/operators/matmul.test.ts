@@ -7,14 +7,12 @@ import {
   graphProblems,
   known,
   Random,
-  referenceProblems,
   rowsOf,
   SEED,
-  uncovered,
   type Case,
 } from '../../support/cases.js';
 import { openBackend } from '../../support/device.js';
-import { FAMILIES } from '../../support/families.js';
+import { testLiteral } from '../../support/literal.js';
 
 const a = floats([2, 3], [1, 2, 3, 4, 5, 6]);
 const b = floats([3, 2], [1, 0, 0, 1, 2, -1]);
@@ -111,17 +109,7 @@ describe('products', () => {
   });
   afterAll(() => engine.close());
 
-  it('are all tested', () => {
-    expect(uncovered(FAMILIES.matmul, LITERAL)).toEqual([]);
-  });
-
-  it('have a reference that gives hand-written results', () => {
-    expect(referenceProblems(LITERAL)).toEqual([]);
-  });
-
-  it('give hand-written results on the device', async () => {
-    expect(await deviceProblems(engine, LITERAL)).toEqual([]);
-  });
+  testLiteral('matmul', LITERAL, () => engine);
 
   it(`agree with the reference on random shapes (seed ${SEED})`, async () => {
     const random = new Random();

@@ -7,14 +7,12 @@ import {
   graphProblems,
   known,
   Random,
-  referenceProblems,
   rowsOf,
   SEED,
-  uncovered,
   type Case,
 } from '../../support/cases.js';
 import { openBackend } from '../../support/device.js';
-import { FAMILIES } from '../../support/families.js';
+import { testLiteral } from '../../support/literal.js';
 
 // The mean of 1, 3 is 2 and their deviation 1: with an epsilon of 3 they come to -0.5 and 0.5.
 const x = floats([2, 2], [1, 3, -6, 2]);
@@ -249,17 +247,7 @@ describe('normalizations', () => {
   });
   afterAll(() => engine.close());
 
-  it('are all tested', () => {
-    expect(uncovered(FAMILIES.normalization, LITERAL)).toEqual([]);
-  });
-
-  it('have a reference that gives hand-written results', () => {
-    expect(referenceProblems(LITERAL)).toEqual([]);
-  });
-
-  it('give hand-written results on the device', async () => {
-    expect(await deviceProblems(engine, LITERAL)).toEqual([]);
-  });
+  testLiteral('normalization', LITERAL, () => engine);
 
   it(`agree with the reference on random shapes (seed ${SEED})`, async () => {
     const random = new Random();

@@ -1,20 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GraphEngine, tensorOf, type DataType, type Tensor } from '../../../runtime/index.js';
-import {
-  data,
-  deviceProblems,
-  floats,
-  known,
-  Random,
-  referenceProblems,
-  rowsOf,
-  SEED,
-  uncovered,
-  type Case,
-} from '../../support/cases.js';
+import { data, deviceProblems, floats, known, Random, rowsOf, SEED, type Case } from '../../support/cases.js';
 import { openBackend } from '../../support/device.js';
 import { expectRejection } from '../../support/errors.js';
-import { FAMILIES } from '../../support/families.js';
+import { testLiteral } from '../../support/literal.js';
 
 const list = (...values: number[]): Tensor => floats([values.length], values);
 const one = (value: number): Tensor => floats([], [value]);
@@ -156,17 +145,7 @@ describe('quantization', () => {
   });
   afterAll(() => engine.close());
 
-  it('is all tested', () => {
-    expect(uncovered(FAMILIES.quantize, LITERAL)).toEqual([]);
-  });
-
-  it('has a reference that gives hand-written results', () => {
-    expect(referenceProblems(LITERAL)).toEqual([]);
-  });
-
-  it('gives hand-written results on the device', async () => {
-    expect(await deviceProblems(engine, LITERAL)).toEqual([]);
-  });
+  testLiteral('quantize', LITERAL, () => engine);
 
   it(`agrees with the reference on random shapes (seed ${SEED})`, async () => {
     expect(await deviceProblems(engine, randomCases(new Random()))).toEqual([]);

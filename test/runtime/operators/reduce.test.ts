@@ -7,14 +7,13 @@ import {
   graphProblems,
   ints,
   Random,
-  referenceProblems,
   rowsOf,
   SEED,
-  uncovered,
   type Case,
 } from '../../support/cases.js';
 import { openBackend } from '../../support/device.js';
 import { FAMILIES } from '../../support/families.js';
+import { testLiteral } from '../../support/literal.js';
 
 const x = floats([2, 3], [1, 2, 3, 4, 5, 6]);
 const signed = floats([2, 3], [1, -2, 2, -4, 0, 3]);
@@ -344,17 +343,7 @@ describe('reductions', () => {
   });
   afterAll(() => engine.close());
 
-  it('are all tested', () => {
-    expect(uncovered(FAMILIES.reduce, LITERAL)).toEqual([]);
-  });
-
-  it('have a reference that gives hand-written results', () => {
-    expect(referenceProblems(LITERAL)).toEqual([]);
-  });
-
-  it('give hand-written results on the device', async () => {
-    expect(await deviceProblems(engine, LITERAL)).toEqual([]);
-  });
+  testLiteral('reduce', LITERAL, () => engine);
 
   it(`agree with the reference on random axes (seed ${SEED})`, async () => {
     expect(await deviceProblems(engine, randomCases(new Random()))).toEqual([]);

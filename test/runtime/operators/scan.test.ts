@@ -7,14 +7,12 @@ import {
   graphProblems,
   known,
   Random,
-  referenceProblems,
   rowsOf,
   SEED,
-  uncovered,
   type Case,
 } from '../../support/cases.js';
 import { openBackend } from '../../support/device.js';
-import { FAMILIES } from '../../support/families.js';
+import { testLiteral } from '../../support/literal.js';
 
 const x = floats([2, 3], [1, 2, 3, 4, 5, 6]);
 const axis = (value: number) => known(tensorOf('int64', [], [value]));
@@ -84,17 +82,7 @@ describe('running sums and products', () => {
   });
   afterAll(() => engine.close());
 
-  it('are all tested', () => {
-    expect(uncovered(FAMILIES.scan, LITERAL)).toEqual([]);
-  });
-
-  it('have a reference that gives hand-written results', () => {
-    expect(referenceProblems(LITERAL)).toEqual([]);
-  });
-
-  it('give hand-written results on the device', async () => {
-    expect(await deviceProblems(engine, LITERAL)).toEqual([]);
-  });
+  testLiteral('scan', LITERAL, () => engine);
 
   it(`agree with the reference on random shapes (seed ${SEED})`, async () => {
     expect(await deviceProblems(engine, randomCases(new Random()))).toEqual([]);
