@@ -170,6 +170,185 @@ class Bag(nn.Module):
         return {"values": torch.randint(0, SIZE, (17,)), "offsets": torch.tensor([0, 3, 3, 9, 12])}
 
 
+class WeightedBag(Bag):
+    """nn.EmbeddingBag with a weight a sample, and the list of offsets closed by its end."""
+
+    def __init__(self):
+        super().__init__("sum")
+        self.bag = nn.EmbeddingBag(SIZE, DIM, mode="sum", include_last_offset=True)
+
+    def forward(self, values, offsets, weights):
+        return self.top(self.bag(values, offsets, weights))
+
+    def inputs(self):
+        return {"values": torch.randint(0, SIZE, (17,)), "offsets": torch.tensor([0, 3, 3, 9, 12, 17]), "weights": torch.rand(17)}
+
+
+class MatrixBag(nn.Module):
+    """nn.EmbeddingBag over rows of ids, as many in each, beside a row to leave out."""
+
+    def __init__(self):
+        super().__init__()
+        self.bag, self.padded = nn.EmbeddingBag(SIZE, DIM, mode="mean"), nn.EmbeddingBag(SIZE, DIM, mode="sum", padding_idx=0)
+        self.top = mlp(2 * DIM, 8, 1)
+
+    def forward(self, ids):
+        return self.top(torch.cat([self.bag(ids), self.padded(ids)], 1))
+
+    def inputs(self):
+        return {"ids": torch.randint(0, 4, (ROWS, 6))}
+
+
+class Dlrm(nn.Module):
+    """DLRM as published: an EmbeddingBag a table, pairwise interaction by tril_indices."""
+
+    def __init__(self):
+        super().__init__()
+        self.tables = nn.ModuleList(nn.EmbeddingBag(SIZE, DIM, mode="sum") for _ in range(3))
+        self.bottom, self.top = mlp(4, 16, DIM), mlp(DIM + 6, 16, 1)
+        li, lj = torch.tril_indices(4, 4, -1)
+        self.register_buffer("li", li)
+        self.register_buffer("lj", lj)
+
+    def forward(self, dense, ids):
+        x = self.bottom(dense)
+        ly = [table(ids[:, i : i + 1]) for i, table in enumerate(self.tables)]
+        t = torch.cat([x] + ly, 1).view(x.shape[0], -1, DIM)
+        z = torch.bmm(t, t.transpose(1, 2))
+        return torch.sigmoid(self.top(torch.cat([x, z[:, self.li, self.lj]], 1)))
+
+    def inputs(self):
+        return {"dense": torch.rand(ROWS, 4), "ids": torch.randint(0, SIZE, (ROWS, 3))}
+
+
+class Cin(Fields):
+    """xDeepFM's compressed interaction network by 1x1 convolutions."""
+
+    def __init__(self):
+        super().__init__()
+        self.convs = nn.ModuleList([nn.Conv1d(FIELDS * FIELDS, 4, 1), nn.Conv1d(FIELDS * 4, 4, 1)])
+        self.out = nn.Linear(8, 1)
+
+    def forward(self, ids):
+        x0 = h = self.embed(ids)
+        pooled = []
+        for conv in self.convs:
+            z = (x0.unsqueeze(2) * h.unsqueeze(1)).reshape(x0.shape[0], -1, DIM)
+            h = F.relu(conv(z))
+            pooled.append(h.sum(2))
+        return torch.sigmoid(self.out(torch.cat(pooled, 1)))
+
+
+class TextCnn(Fields):
+    """Convolutions over a sequence with pooling, as in Caser and NRMS-like news encoders."""
+
+    def __init__(self):
+        super().__init__()
+        self.wide = nn.Conv1d(DIM, 8, 3, padding=1)
+        self.pool, self.average = nn.MaxPool1d(2), nn.AvgPool1d(3, stride=2, padding=1)
+        self.adaptive, self.out = nn.AdaptiveAvgPool1d(1), nn.Linear(8 * 3 + 8 * 3 + 8, 1)
+
+    def forward(self, ids):
+        x = F.relu(self.wide(self.embed(ids).transpose(1, 2)))
+        return self.out(torch.cat([self.pool(x).flatten(1), self.average(x).flatten(1), self.adaptive(x).flatten(1)], 1))
+
+
+class Din(nn.Module):
+    """DIN with Dice and a masked softmax."""
+
+    def __init__(self, length=7):
+        super().__init__()
+        self.items = nn.Embedding(SIZE, DIM, padding_idx=0)
+        self.a1, self.bn, self.a2 = nn.Linear(4 * DIM, 12), nn.BatchNorm1d(12), nn.Linear(12, 1)
+        self.alpha = nn.Parameter(torch.rand(12))
+        self.top, self.length = mlp(3 * DIM, 16, 1), length
+
+    def forward(self, history, candidate):
+        keys, query = self.items(history), self.items(candidate)
+        q = query.unsqueeze(1).expand(-1, self.length, -1)
+        x = self.a1(torch.cat([q, keys, q - keys, q * keys], -1))
+        p = torch.sigmoid(self.bn(x.transpose(1, 2)).transpose(1, 2))
+        x = p * x + (1 - p) * self.alpha * x
+        score = self.a2(x).squeeze(-1) / DIM**0.5
+        score = score.masked_fill(history == 0, float("-inf"))
+        pooled = torch.bmm(torch.softmax(score, -1).unsqueeze(1), keys).squeeze(1)
+        return torch.sigmoid(self.top(torch.cat([pooled, query, pooled * query], 1)))
+
+    def inputs(self):
+        history = torch.randint(1, SIZE, (ROWS, 7))
+        history[:, 5:] = 0
+        return {"history": history, "candidate": torch.randint(1, SIZE, (ROWS,))}
+
+
+class Bst(nn.Module):
+    """BST with torch's own encoder layer."""
+
+    def __init__(self, length=6):
+        super().__init__()
+        self.items, self.positions = nn.Embedding(SIZE, DIM), nn.Parameter(torch.randn(1, length + 1, DIM))
+        self.encoder = nn.TransformerEncoderLayer(DIM, 2, 16, batch_first=True, activation="gelu")
+        self.top = nn.Sequential(nn.Linear((length + 1) * DIM, 16), nn.LeakyReLU(), nn.Linear(16, 1))
+
+    def forward(self, history, candidate):
+        x = self.items(torch.cat([history, candidate.unsqueeze(1)], 1)) + self.positions
+        return torch.sigmoid(self.top(self.encoder(x).flatten(1)))
+
+    def inputs(self):
+        return {"history": torch.randint(0, SIZE, (ROWS, 6)), "candidate": torch.randint(0, SIZE, (ROWS,))}
+
+
+class Gru4Rec(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.items, self.gru = nn.Embedding(SIZE, DIM), nn.GRU(DIM, 12, batch_first=True)
+        self.out = nn.Linear(12, DIM)
+
+    def forward(self, history, candidate):
+        state = self.out(self.gru(self.items(history))[0][:, -1])
+        return (state * self.items(candidate)).sum(-1)
+
+    def inputs(self):
+        return {"history": torch.randint(0, SIZE, (ROWS, 5)), "candidate": torch.randint(0, SIZE, (ROWS,))}
+
+
+class FiBiNet(Fields):
+    """Squeeze-and-excitation over fields, and bilinear interactions."""
+
+    def __init__(self):
+        super().__init__()
+        self.excite = nn.Sequential(nn.Linear(FIELDS, 3), nn.ReLU(), nn.Linear(3, FIELDS), nn.Hardsigmoid())
+        self.bilinear = nn.Linear(DIM, DIM, bias=False)
+        self.top = mlp(15 * DIM, 16, 1)
+
+    def forward(self, ids):
+        e = self.embed(ids)
+        e = e * self.excite(e.mean(-1)).unsqueeze(-1)
+        i, j = torch.triu_indices(FIELDS, FIELDS, 1)
+        return torch.sigmoid(self.top((self.bilinear(e)[:, i] * e[:, j]).flatten(1)))
+
+
+class Hstu(nn.Module):
+    """A pointwise-activated, causal, gated sequence layer with a relative position bias."""
+
+    def __init__(self, length=8):
+        super().__init__()
+        self.items, self.proj = nn.Embedding(SIZE, DIM), nn.Linear(DIM, 4 * DIM)
+        self.norm, self.out = nn.LayerNorm(DIM), nn.Linear(DIM, DIM)
+        self.bias, self.length = nn.Parameter(torch.randn(2 * length - 1)), length
+
+    def forward(self, history, candidate):
+        x = self.items(history)
+        u, v, q, k = F.silu(self.proj(self.norm(x))).chunk(4, -1)
+        at = torch.arange(self.length)
+        a = F.silu(q @ k.transpose(1, 2) + self.bias[at[:, None] - at[None] + self.length - 1]) / self.length
+        a = a.tril()
+        x = x + self.out(F.layer_norm(a @ v, (DIM,)) * u)
+        return F.cosine_similarity(x[:, -1], self.items(candidate), dim=-1)
+
+    def inputs(self):
+        return {"history": torch.randint(0, SIZE, (ROWS, 8)), "candidate": torch.randint(0, SIZE, (ROWS,))}
+
+
 class BatchNormed(Fields):
     def __init__(self):
         super().__init__()
@@ -183,7 +362,9 @@ class BatchNormed(Fields):
 
 FAMILIES = {
     "deepfm": DeepFM(), "dcnv2": DCNv2(), "xdeepfm": XDeepFM(), "autoint": AutoInt(), "twotower": TwoTower(), "mmoe": MMoE(),
-    "sasrec": SASRec(), "multihot": MultiHot(), "bag_sum": Bag("sum"), "bag_mean": Bag("mean"), "batchnorm": BatchNormed(),
+    "sasrec": SASRec(), "multihot": MultiHot(), "bag_sum": Bag("sum"), "bag_mean": Bag("mean"), "bag_max": Bag("max"),
+    "bag_weighted": WeightedBag(), "bag_matrix": MatrixBag(), "dlrm": Dlrm(), "cin": Cin(), "textcnn": TextCnn(), "din": Din(),
+    "bst": Bst(), "gru4rec": Gru4Rec(), "fibinet": FiBiNet(), "hstu": Hstu(), "batchnorm": BatchNormed(),
     "half": DCNv2().half(),
 }
 for name, model in FAMILIES.items():
