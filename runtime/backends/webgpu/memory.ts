@@ -15,7 +15,7 @@ export interface SharedSizes {
  */
 export class SharedMemory {
   readonly #device: GPUDevice;
-  readonly #budgetBytes: number;
+  readonly budgetBytes: number;
   #arenas: GPUBuffer[] = [];
   #inputs: GPUBuffer | undefined;
   #errors: GPUBuffer | undefined;
@@ -23,7 +23,7 @@ export class SharedMemory {
 
   constructor(device: GPUDevice, budgetBytes: number) {
     this.#device = device;
-    this.#budgetBytes = budgetBytes;
+    this.budgetBytes = budgetBytes;
   }
 
   get generation(): number {
@@ -52,10 +52,10 @@ export class SharedMemory {
     const errorBytes = 4 * (ERROR_HEADER_WORDS + ERROR_RECORD_WORDS * Math.max(1, sizes.errorRows));
     const wanted = [...sizes.arenas, sizes.inputs, errorBytes];
     const total = wanted.reduce((a, b) => a + b, 0);
-    if (total > this.#budgetBytes || wanted.some((w) => w > limit)) {
+    if (total > this.budgetBytes || wanted.some((w) => w > limit)) {
       throw new BraidError(
         'OVERLOADED',
-        `a wave needs ${total} bytes of device memory; the budget is ${this.#budgetBytes} bytes, the largest buffer ${limit} bytes`,
+        `a wave needs ${total} bytes of device memory; the budget is ${this.budgetBytes} bytes, the largest buffer ${limit} bytes`,
       );
     }
     sizes.arenas.forEach((bytes, i) => (this.#arenas[i] = this.#grown(this.#arenas[i], bytes, 'arena', 0)));
@@ -89,7 +89,6 @@ export class Slot {
   #mapped: Promise<unknown> = Promise.resolve();
   #stagingBytes = 256;
   #readbackBytes = 256;
-  #busy = false;
 
   constructor(device: GPUDevice) {
     this.#device = device;
@@ -107,11 +106,13 @@ export class Slot {
     return this.#readback!;
   }
 
-  /** Sizes that the next waves need; the buffers grow when the slot is next used. */
+  /**
+   * Sizes that the next waves need; the buffers grow when the slot is next used, since how many slots are used at once
+   * depends on the load.
+   */
   reserve(stagingBytes: number, readbackBytes: number): void {
     this.#stagingBytes = Math.max(this.#stagingBytes, Math.ceil(stagingBytes / 256) * 256);
     this.#readbackBytes = Math.max(this.#readbackBytes, Math.ceil(readbackBytes / 256) * 256);
-    if (!this.#busy) this.#grow();
   }
 
   #grow(): void {
@@ -137,15 +138,9 @@ export class Slot {
 
   /** The staging memory, once the device is done with what it last held. */
   async map(): Promise<ArrayBuffer> {
-    this.#busy = true;
     this.#grow();
     await this.#mapped;
     return this.#staging!.getMappedRange();
-  }
-
-  /** Called when the wave that used the slot is over. */
-  rest(): void {
-    this.#busy = false;
   }
 
   /** Asks for the staging memory back; resolves in map(). */
