@@ -85,11 +85,10 @@ export function bindSymbols(inputs: readonly PlanValue[], dims: readonly (readon
   const origin = new Map<string, string>();
   inputs.forEach((input, i) => {
     const found = dims[i]!;
-    const declared = `[${input.shape.map(String).join(', ')}]`;
     const refuse = (detail = ''): BraidError =>
       new BraidError(
         'INPUT_SHAPE',
-        `input '${input.name}': found shape [${found.join(', ')}], expected ${declared}${detail}`,
+        `input '${input.name}': found shape [${found.join(', ')}], expected [${input.shape.map(String).join(', ')}]${detail}`,
       );
     if (found.length !== input.shape.length) throw refuse();
     input.shape.forEach((dim, d) => {

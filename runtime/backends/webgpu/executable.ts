@@ -46,6 +46,16 @@ export interface WebGpuContext {
   releaseSlot(slot: Slot): void;
 }
 
+/** A dispatch at given sizes. */
+interface Call {
+  readonly pipeline: GPUComputePipeline;
+  /** Workgroups in x. */
+  readonly x: number;
+}
+
+/** Sizes that a plan remembers its dispatches for. */
+const MOST_SIZES = 256;
+
 function programsOf({ program, steps }: DispatchGroup): WebGpuProgram[] {
   return [program, ...(steps[0]!.dispatch.alternatives ?? []).map((a) => a.program)];
 }
@@ -62,6 +72,9 @@ export class WebGpuExecutable implements Executable {
   readonly #colors: ReadonlyMap<Storage, number>;
   readonly #lives: ReadonlyMap<Storage, { first: number; last: number }>;
   readonly #layouts = new Map<string, WaveLayout>();
+  readonly #calls = new Map<string, readonly Call[]>();
+  /** The dynamic offsets of each group's bindings. */
+  readonly #offsets: readonly (readonly [number])[];
   #bindGroups: readonly GPUBindGroup[] = [];
   #generation = -1;
   #parametersFor = '';
@@ -81,7 +94,8 @@ export class WebGpuExecutable implements Executable {
     this.#colors = colors;
     this.#pipelines = pipelines;
     this.#lives = lifetimes(plan, groups);
-    this.#parameters = new ParameterBlocks(groups);
+    this.#parameters = new ParameterBlocks(groups, plan.rows);
+    this.#offsets = this.#parameters.offsets.map((offset) => [offset] as const);
     this.#parameterBuffer = context.device.createBuffer({
       label: `${plan.name} parameters`,
       size: this.#parameters.bytes,
@@ -304,16 +318,17 @@ export class WebGpuExecutable implements Executable {
     bindings: Bindings,
     intervals: number,
   ): void {
+    const calls = this.#callsFor(bindings);
     const timed = (i: number): GPUComputePassDescriptor => ({ timestampWrites: this.#context.clock!.interval(i) });
     if (intervals <= 1) {
       const pass = encoder.beginComputePass(intervals === 0 ? undefined : timed(0));
-      this.#groups.forEach((_, i) => this.#dispatch(pass, i, bindGroups, bindings));
+      calls.forEach((call, i) => this.#dispatch(pass, i, call, bindGroups[i]!));
       pass.end();
       return;
     }
-    this.#groups.forEach((_, i) => {
+    calls.forEach((call, i) => {
       const pass = encoder.beginComputePass(i < intervals ? timed(i) : undefined);
-      this.#dispatch(pass, i, bindGroups, bindings);
+      this.#dispatch(pass, i, call, bindGroups[i]!);
       pass.end();
     });
   }
@@ -351,16 +366,27 @@ export class WebGpuExecutable implements Executable {
     return this.#groups[group]!.steps[0]!.dispatch.alternatives?.findIndex((a) => a.suits(bindings)) ?? -1;
   }
 
-  #dispatch(pass: GPUComputePassEncoder, group: number, bindGroups: readonly GPUBindGroup[], bindings: Bindings): void {
-    const { steps } = this.#groups[group]!;
-    const chosen = this.#choose(group, bindings);
-    const x = Math.max(
-      ...steps.map(({ dispatch }) => (dispatch.alternatives?.[chosen] ?? dispatch).workgroups(bindings)),
-    );
+  /** Pipeline and workgroups of every dispatch at these sizes; sizes repeat from wave to wave. */
+  #callsFor(bindings: Bindings): readonly Call[] {
+    const key = [...bindings.values()].join(' ');
+    let calls = this.#calls.get(key);
+    if (!calls) {
+      calls = this.#groups.map(({ steps }, group): Call => {
+        const chosen = this.#choose(group, bindings);
+        const x = steps.map(({ dispatch }) => (dispatch.alternatives?.[chosen] ?? dispatch).workgroups(bindings));
+        return { pipeline: this.#pipelines[group]![chosen + 1]!.pipeline, x: Math.max(...x) };
+      });
+      if (this.#calls.size >= MOST_SIZES) this.#calls.clear();
+      this.#calls.set(key, calls);
+    }
+    return calls;
+  }
+
+  #dispatch(pass: GPUComputePassEncoder, group: number, { pipeline, x }: Call, bindGroup: GPUBindGroup): void {
     if (x === 0) return;
-    pass.setPipeline(this.#pipelines[group]![chosen + 1]!.pipeline);
-    pass.setBindGroup(0, bindGroups[group]!, [this.#parameters.offsets[group]!]);
-    pass.dispatchWorkgroups(x, 1, steps.length);
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(0, bindGroup, this.#offsets[group]!);
+    pass.dispatchWorkgroups(x, 1, this.#groups[group]!.steps.length);
   }
 
   /** Writes the inputs of all queries one after another; returns where each input begins and its length. */
@@ -385,7 +411,7 @@ export class WebGpuExecutable implements Executable {
     const key = [...bindings.values(), layout.rows, this.#plan.rowAnalysis.parallel].join(' ');
     if (key === this.#parametersFor) return;
     this.#parametersFor = key;
-    const words = this.#parameters.words(bindings, (storage) => this.#base(layout, storage));
+    const words = this.#parameters.words(bindings, layout, (storage) => this.#base(layout, storage));
     this.#context.device.queue.writeBuffer(this.#parameterBuffer, 0, words);
   }
 
