@@ -84,8 +84,12 @@ export class GraphEngine {
       executable.release();
       throw error;
     }
-    const model = new GraphModel(target, this.#scheduler, () => this.#models.delete(model));
+    const model = new GraphModel(target, this.#scheduler, () => {
+      this.#models.delete(model);
+      this.#scheduler.targets.delete(target);
+    });
     this.#models.add(model);
+    this.#scheduler.targets.add(target);
     return model;
   }
 

@@ -33,6 +33,9 @@ export function operatorCost(kernel: string, cost: Cost, bindings: Bindings, rat
   return { kernel, bytes, operations, us, bound };
 }
 
+/** Variance of the coefficients before anything is measured, and at most: a first guess may be wrong by some times. */
+const MOST_DOUBT = 10;
+
 /**
  * A line through measured points, y = a + b x with a, b >= 0, by recursive least squares that forgets old points
  * (Ljung, System Identification, 1999, section 11.2), in units of the first guess so that both coefficients start near 1.
@@ -41,7 +44,7 @@ class FittedLine {
   #fixed: number;
   #slope: number;
   readonly #scale: readonly [number, number];
-  #p: [number, number, number] = [1, 0, 1];
+  #p: [number, number, number] = [MOST_DOUBT, 0, MOST_DOUBT];
   static readonly #FORGET = 0.97;
 
   constructor(fixed: number, slope: number) {
@@ -67,7 +70,7 @@ class FittedLine {
     const gain = [pu / denominator, pv / denominator] as const;
     this.#fixed += gain[0] * error;
     this.#slope += gain[1] * error;
-    const cap = (value: number): number => Math.min(value, 10);
+    const cap = (value: number): number => Math.min(value, MOST_DOUBT);
     this.#p = [
       cap((a - gain[0] * pu) / FittedLine.#FORGET),
       (b - gain[0] * pv) / FittedLine.#FORGET,
@@ -96,6 +99,8 @@ export class CostModel {
 
   /** What most of a wave's time goes to. */
   readonly bound: Bound;
+  /** Waves observed. */
+  waves = 0;
 
   constructor(plan: Plan, dispatches: number, rates: DeviceRates) {
     this.#plan = plan;
@@ -163,6 +168,7 @@ export class CostModel {
   }
 
   observe(bindings: Bindings, rows: number, measured: { readonly deviceUs: number; readonly hostUs: number }): void {
+    this.waves++;
     if (measured.deviceUs > 0) this.#device.add(this.#roof(bindings, rows), measured.deviceUs);
     if (measured.hostUs > 0) this.#host.add(rows, measured.hostUs);
   }

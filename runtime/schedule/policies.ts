@@ -40,27 +40,17 @@ const batch = ({ maxBatchRows = Number.POSITIVE_INFINITY, queueDelayMs = 1 }: Sc
   },
 });
 
-/** Waves of one model's rows in flight that are worth making of the rows that there are. */
-const MOST_PARTS = 4;
 /** A wave on the device and one staged behind it. */
 const WAVES_BEFORE_DEVICE = 2;
-/** Cutting has to promise this much, since the promise is only a prediction. */
-const WORTHWHILE = 0.95;
 
 /**
- * Into how many waves to cut `rows` rows that wait or run, so that a cycle through all of them is shortest. A single
- * wave leaves the device idle while the host stages, and the host idle while the device runs: host + device. Of n waves
- * the host stages one while the device runs another, so that a cycle takes n times the longer of the two; but each wave
- * pays its fixed costs again.
+ * Whether to run `rows` rows that wait or run as two waves instead of one. A single wave leaves the device idle while the
+ * host stages, and the host idle while the device runs: a cycle takes host + device. Of two waves the host stages one
+ * while the device runs the other, so that a cycle takes twice the longer of the two; but each pays its fixed costs.
+ * More than two waves pay more of those and overlap no better.
  */
-export function wavesToCut(rows: number, deviceUs: (rows: number) => number, hostUs: (rows: number) => number): number {
-  let best = 1;
-  let bestUs = (deviceUs(rows) + hostUs(rows)) * WORTHWHILE;
-  for (let n = 2; n <= MOST_PARTS; n++) {
-    const us = n * Math.max(deviceUs(rows / n), hostUs(rows / n));
-    if (us < bestUs) [best, bestUs] = [n, us];
-  }
-  return best;
+export function cutPays(rows: number, deviceUs: (rows: number) => number, hostUs: (rows: number) => number): boolean {
+  return 2 * Math.max(deviceUs(rows / 2), hostUs(rows / 2)) < deviceUs(rows) + hostUs(rows);
 }
 
 /**
@@ -86,15 +76,16 @@ const recos = ({ maxBatchRows = Number.POSITIVE_INFINITY, queueDelayMs = 0 }: Sc
     // Other models' waves already keep the device busy while this one is staged.
     const alone = [...pool.groups()].length === 1;
     const rows = group.rows + load.rowsInFlight(group.target);
-    const parts =
-      alone && Number.isFinite(limit)
-        ? wavesToCut(
-            rows,
-            (r) => cost.deviceUs(bindings, r),
-            (r) => cost.hostUs(r),
-          )
-        : 1;
-    return { group, maxRows: Math.min(limit, Math.ceil(rows / parts)), maxQueries: Number.POSITIVE_INFINITY };
+    const cut =
+      alone &&
+      Number.isFinite(limit) &&
+      cutPays(
+        rows,
+        (r) => cost.deviceUs(bindings, r),
+        (r) => cost.hostUs(r),
+      );
+    const maxRows = Math.min(limit, cut ? Math.ceil(rows / 2) : rows);
+    return { group, maxRows, maxQueries: Number.POSITIVE_INFINITY };
   },
 });
 

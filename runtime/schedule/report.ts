@@ -1,6 +1,15 @@
 import type { DeviceMemoryReport } from '../backends/backend.js';
+import type { Bound } from '../compile/kernel.js';
 import type { LaneLoad } from './monitor.js';
 import type { PolicyName } from './policy.js';
+
+/** What the cost model expects of a model's waves. */
+export interface ModelCost {
+  readonly model: string;
+  readonly bound: Bound;
+  /** At some numbers of rows, in microseconds. */
+  readonly waves: readonly { readonly rows: number; readonly deviceUs: number; readonly hostUs: number }[];
+}
 
 /** What the load monitor knows; counts and totals are since the engine was opened. */
 export interface LoadReport {
@@ -21,4 +30,5 @@ export interface LoadReport {
   /** As before, with staging, recording, submitting and reading back. */
   readonly hostUsPerQuery: number;
   readonly memory: DeviceMemoryReport;
+  readonly models: readonly ModelCost[];
 }

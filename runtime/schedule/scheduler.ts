@@ -4,17 +4,19 @@ import { rowFactor } from '../compile/rows.js';
 import { BraidError, toBraidError } from '../errors.js';
 import type { Bindings } from '../graph/dim.js';
 import type { TensorData } from '../graph/dtype.js';
-import type { LoadReport } from './report.js';
+import type { LoadReport, ModelCost } from './report.js';
 import { chooseLane } from './lanes.js';
 import { LoadMonitor } from './monitor.js';
 import { makePolicy } from './policies.js';
 import type { Policy, ScheduleOptions } from './policy.js';
 import { Pool } from './pool.js';
+import type { CostModel } from './cost.js';
 import type { Pending, Target } from './query.js';
 import type { TraceSink } from './trace.js';
 
-/** One wave in so many carries timestamps, which keep the cost model true. */
-const TIMED_EVERY = 16;
+/** Waves of a model that carry timestamps for the cost model: the first, and then one in so many. */
+const TIMED_FIRST = 64;
+const TIMED_EVERY = 8;
 const MOST_WAITING = 16_384;
 
 export interface QueryOptions {
@@ -31,12 +33,13 @@ export class Scheduler {
   readonly #policy: Policy;
   readonly #maxQueue: number;
   readonly #trace: TraceSink | undefined;
+  /** Models that are loaded. */
+  readonly targets = new Set<Target>();
   readonly #pool = new Pool();
   readonly #load: LoadMonitor;
   readonly #idle = new Set<() => void>();
   #armed = false;
   #timer: { readonly at: number; readonly handle: ReturnType<typeof setTimeout> } | undefined;
-  #wavesMade = 0;
   #lastDoneAt = 0;
   #scheduleUs = 0;
 
@@ -72,6 +75,7 @@ export class Scheduler {
       scheduleUsPerQuery: each(this.#scheduleUs),
       hostUsPerQuery: each(this.#scheduleUs + hostUs),
       memory: this.#backend.memory,
+      models: [...this.targets].map(costOf),
     };
   }
 
@@ -204,9 +208,9 @@ export class Scheduler {
     this.#idle.clear();
   }
 
-  #timing(): Timing {
+  #timing(cost: CostModel): Timing {
     if (this.#trace) return 'dispatches';
-    return this.#wavesMade++ % TIMED_EVERY === 0 ? 'wave' : 'none';
+    return cost.waves < TIMED_FIRST || cost.waves % TIMED_EVERY === 0 ? 'wave' : 'none';
   }
 
   async #launch(wave: readonly Pending[]): Promise<void> {
@@ -222,7 +226,7 @@ export class Scheduler {
     let results: readonly QueryResult[];
     let outcome: WaveOutcome | undefined;
     try {
-      outcome = await executable.submit({ bindings, queries: wave }, this.#timing(), (at) =>
+      outcome = await executable.submit({ bindings, queries: wave }, this.#timing(cost), (at) =>
         this.#load.submitted(flight, at),
       );
       results = outcome.results;
@@ -307,6 +311,19 @@ export class Scheduler {
         args: { rows: query.rows },
       });
   }
+}
+
+/** Numbers of rows that costs are reported at. */
+const REPORTED_ROWS = [1, 256, 4096];
+
+function costOf({ plan, cost }: Target): ModelCost {
+  const bindings = new Map(plan.otherSymbols.map((s) => [s, 1]));
+  const waves = REPORTED_ROWS.map((rows) => ({
+    rows,
+    deviceUs: cost.deviceUs(bindings, rows),
+    hostUs: cost.hostUs(rows),
+  }));
+  return { model: plan.name, bound: cost.bound, waves };
 }
 
 function answer(result: QueryResult): readonly TensorData[] {

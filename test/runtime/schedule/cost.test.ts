@@ -1,0 +1,79 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { compile, type Plan } from '../../../runtime/compile/plan.js';
+import { GraphBuilder, tensorOf } from '../../../runtime/index.js';
+import { CostModel, GPU_RATES, operatorCost } from '../../../runtime/schedule/cost.js';
+
+function planOf(width: number): Plan {
+  const b = new GraphBuilder('mlp');
+  const x = b.input('x', 'float32', ['n', width]);
+  const w = b.constant(
+    'w',
+    tensorOf(
+      'float32',
+      [width, width],
+      Array.from({ length: width * width }, () => 0.1),
+    ),
+  );
+  b.output(b.op('MatMul', [x, w]), 'float32');
+  return compile(b.build(), { maxBindingBytes: 2 ** 30 });
+}
+
+describe('an operator by the roofline', () => {
+  it('is bound by the slower of its bytes and operations, or by the dispatch where both are small', () => {
+    const bindings = new Map([['n', 1]]);
+    const of = (bytes: number, operations: number) => operatorCost('k', { bytes, operations }, bindings, GPU_RATES);
+    expect(of(3e8, 1)).toMatchObject({ bound: 'memory', us: 1000 });
+    expect(of(1, 8e9)).toMatchObject({ bound: 'arithmetic', us: 1000 });
+    expect(of(300, 100)).toMatchObject({ bound: 'latency' });
+  });
+});
+
+describe('the cost model', () => {
+  it('starts from the plan: more rows cost more, dispatches cost something', () => {
+    const cost = new CostModel(planOf(256), 10, GPU_RATES);
+    const bindings = new Map([['n', 1]]);
+    const guesses = [0, 1, 100, 1000, 10_000, 100_000].map((rows) => cost.deviceUs(bindings, rows));
+    expect(guesses[0]).toBe(10 * GPU_RATES.dispatchUs);
+    expect(guesses).toEqual([...guesses].sort((a, b) => a - b));
+    expect(new CostModel(planOf(16), 1, GPU_RATES).bound).toBe('latency');
+    expect(new CostModel(planOf(2048), 1, GPU_RATES).bound).toBe('arithmetic');
+  });
+
+  it('finds the line that waves lie on, from any start, in few waves', () => {
+    fc.assert(
+      fc.property(
+        fc.double({ min: 20, max: 2000, noNaN: true }),
+        fc.double({ min: 0.01, max: 2, noNaN: true }),
+        fc.double({ min: 10, max: 500, noNaN: true }),
+        fc.array(fc.integer({ min: 1, max: 8192 }), { minLength: 30, maxLength: 60 }),
+        fc.infiniteStream(fc.double({ min: 0.97, max: 1.03, noNaN: true })),
+        (fixed, slope, host, sizes, noise) => {
+          const cost = new CostModel(planOf(256), 10, GPU_RATES);
+          const bindings = new Map([['n', 1]]);
+          const truth = (rows: number): number => fixed + slope * rows;
+          for (const rows of [1, 256, 4096, ...sizes]) {
+            const wobble = noise.next().value!;
+            cost.observe(bindings, rows, { deviceUs: truth(rows) * wobble, hostUs: host * wobble });
+          }
+          for (const rows of [1, 256, 2048, 8192]) {
+            expect(cost.deviceUs(bindings, rows) / truth(rows)).toBeGreaterThan(0.7);
+            expect(cost.deviceUs(bindings, rows) / truth(rows)).toBeLessThan(1.4);
+          }
+        },
+      ),
+      { numRuns: 50 },
+    );
+  });
+
+  it('follows a device that changes its clock, and stays finite on repeats', () => {
+    const cost = new CostModel(planOf(64), 5, GPU_RATES);
+    const bindings = new Map([['n', 1]]);
+    for (let i = 0; i < 2000; i++) cost.observe(bindings, 512, { deviceUs: 400, hostUs: 100 });
+    expect(cost.deviceUs(bindings, 512)).toBeCloseTo(400, 0);
+    for (let i = 0; i < 300; i++) cost.observe(bindings, 512, { deviceUs: 200, hostUs: 100 });
+    expect(cost.deviceUs(bindings, 512)).toBeCloseTo(200, 0);
+    expect(cost.hostUs(512)).toBeCloseTo(100, 0);
+    expect(cost.waves).toBe(2300);
+  });
+});
