@@ -33,8 +33,8 @@ export function operatorCost(kernel: string, cost: Cost, bindings: Bindings, rat
   return { kernel, bytes, operations, us, bound };
 }
 
-/** Variance of the coefficients before anything is measured, and at most: a first guess may be wrong by some times. */
-const MOST_DOUBT = 10;
+/** Variance of the coefficients before anything is measured, and at most: a first guess may be wrong a hundredfold. */
+const MOST_DOUBT = 1e4;
 
 /**
  * A line through measured points, y = a + b x with a, b >= 0, by recursive least squares that forgets old points

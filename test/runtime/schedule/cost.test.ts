@@ -45,7 +45,7 @@ describe('the cost model', () => {
     for (let trial = 0; trial < 40; trial++) {
       const [fixed, slope] = [20 + 2000 * random.next(), 0.01 + 2 * random.next()];
       const truth = (rows: number): number => fixed + slope * rows;
-      const cost = new CostModel(planOf(64), 10, GPU_RATES);
+      const cost = new CostModel(planOf(256), 10, GPU_RATES);
       const bindings = new Map([['n', 1]]);
       for (let i = 0; i < 40; i++) {
         const rows = random.int(1, 8192);
