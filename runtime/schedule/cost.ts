@@ -54,7 +54,7 @@ class FittedLine {
   }
 
   at(x: number): number {
-    return Math.max(0, this.#fixed) * this.#scale[0] + Math.max(0, this.#slope) * this.#scale[1] * x;
+    return this.#fixed * this.#scale[0] + this.#slope * this.#scale[1] * x;
   }
 
   add(x: number, y: number): void {
@@ -70,6 +70,9 @@ class FittedLine {
     const gain = [pu / denominator, pv / denominator] as const;
     this.#fixed += gain[0] * error;
     this.#slope += gain[1] * error;
+    // Neither can be negative; what one may not go below, the other takes over, so that the point stays on the line.
+    if (this.#fixed < 0) [this.#fixed, this.#slope] = [0, v > 0 ? 1 / v : 0];
+    if (this.#slope < 0) [this.#fixed, this.#slope] = [1 / u, 0];
     const cap = (value: number): number => Math.min(value, MOST_DOUBT);
     this.#p = [
       cap((a - gain[0] * pu) / FittedLine.#FORGET),
