@@ -34,8 +34,12 @@ export interface ExecutableMemory {
 
 /** Device memory in bytes: what waves may take, and what is taken. Weights count apart: a model either fits or not. */
 export interface DeviceMemoryReport {
+  /** For what lives on the device within waves: arenas, inputs, error records. */
   readonly budgetBytes: number;
   readonly usedBytes: number;
+  /** For staging and read-back of the waves in flight. */
+  readonly stagingBudgetBytes: number;
+  readonly stagingBytes: number;
   readonly weightBytes: number;
 }
 
@@ -97,8 +101,9 @@ export interface Backend {
   readonly wavesInFlight: number;
   /** Whether waves in flight run side by side (streams) or one after another (one queue). */
   readonly concurrentWaves: boolean;
-  /** Device memory, in bytes. */
   readonly memory: DeviceMemoryReport;
+  /** What a wave in flight takes of the staging budget, as large as the largest that a loaded model makes. */
+  readonly waveBytes: number;
   /** Uploads weights and makes pipelines; `onProgress` counts units of that work. */
   prepare(
     plan: Plan,

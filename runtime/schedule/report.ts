@@ -1,5 +1,6 @@
 import type { DeviceMemoryReport } from '../backends/backend.js';
 import type { Bound } from '../compile/kernel.js';
+import type { TensorMemory } from '../memory/tensors.js';
 import type { LaneLoad } from './monitor.js';
 import type { PolicyName } from './policy.js';
 
@@ -30,5 +31,7 @@ export interface LoadReport {
   /** As before, with staging, recording, submitting and reading back. */
   readonly hostUsPerQuery: number;
   readonly memory: DeviceMemoryReport;
+  /** Leases of the staging budget. */
+  readonly staging: TensorMemory;
   readonly models: readonly ModelCost[];
 }

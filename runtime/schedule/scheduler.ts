@@ -4,6 +4,7 @@ import { rowFactor } from '../compile/rows.js';
 import { BraidError, toBraidError } from '../errors.js';
 import type { Bindings } from '../graph/dim.js';
 import type { TensorData } from '../graph/dtype.js';
+import { TensorManager, type Lease } from '../memory/tensors.js';
 import type { LoadReport, ModelCost } from './report.js';
 import { chooseLane } from './lanes.js';
 import { LoadMonitor } from './monitor.js';
@@ -35,6 +36,7 @@ export class Scheduler {
   readonly #trace: TraceSink | undefined;
   /** Models that are loaded. */
   readonly targets = new Set<Target>();
+  readonly #staging: TensorManager;
   readonly #pool = new Pool();
   readonly #load: LoadMonitor;
   readonly #idle = new Set<() => void>();
@@ -48,6 +50,7 @@ export class Scheduler {
     this.#policy = makePolicy(options);
     this.#maxQueue = options.maxQueue ?? MOST_WAITING;
     this.#trace = trace;
+    this.#staging = new TensorManager(backend.memory.stagingBudgetBytes);
     this.#load = new LoadMonitor(backend.wavesInFlight, backend.concurrentWaves, performance.now());
   }
 
@@ -75,6 +78,7 @@ export class Scheduler {
       scheduleUsPerQuery: each(this.#scheduleUs),
       hostUsPerQuery: each(this.#scheduleUs + hostUs),
       memory: this.#backend.memory,
+      staging: this.#staging.memory,
       models: [...this.targets].map(costOf),
     };
   }
@@ -158,7 +162,7 @@ export class Scheduler {
   #makeWaves(): void {
     const began = performance.now();
     this.#expire(began);
-    while (this.#pool.queries > 0 && this.#load.inFlight < this.#backend.wavesInFlight) {
+    while (this.#pool.queries > 0 && this.#load.inFlight < this.#backend.wavesInFlight && this.#roomForWave()) {
       const decision = this.#policy.next({
         now: performance.now(),
         pool: this.#pool,
@@ -174,6 +178,14 @@ export class Scheduler {
     }
     this.#scheduleUs += 1000 * (performance.now() - began);
     this.#rest();
+  }
+
+  /** Whether the staging budget carries one more wave, now or, where nothing runs whose end could be waited for, never. */
+  #roomForWave(): boolean {
+    const bytes = this.#backend.waveBytes;
+    if (this.#load.inFlight === 0 && !this.#staging.fits(bytes)) return true;
+    const { budgetBytes, leasedBytes } = this.#staging.memory;
+    return leasedBytes + bytes <= budgetBytes;
   }
 
   #expire(now: number): void {
@@ -225,7 +237,9 @@ export class Scheduler {
     const flight = this.#load.begin({ lane, bound, expectedUs, rows, target: wave[0]!.target }, now);
     let results: readonly QueryResult[];
     let outcome: WaveOutcome | undefined;
+    let lease: Lease | undefined;
     try {
+      lease = this.#leaseStaging(lane);
       outcome = await executable.submit({ bindings, queries: wave }, this.#timing(cost), (at) =>
         this.#load.submitted(flight, at),
       );
@@ -234,12 +248,24 @@ export class Scheduler {
       const error = toBraidError(cause);
       results = wave.map(() => ({ error }));
     }
+    // The host has seen the wave end: nothing is pending.
+    if (lease) this.#staging.release(lease, []);
     const doneAt = outcome?.doneAt ?? performance.now();
     this.#load.end(flight, doneAt);
     if (outcome) this.#learn(wave, bindings, rows, lane, outcome);
     wave.forEach((query, i) => query.settle(results[i]!));
     // Answers are delivered before the next wave is made, so that callers who ask again at once are in it.
     this.#arm();
+  }
+
+  #leaseStaging(lane: number): Lease {
+    const bytes = this.#backend.waveBytes;
+    const lease = this.#staging.lease(bytes, lane);
+    if (lease) return lease;
+    throw new BraidError(
+      'OVERLOADED',
+      `a wave takes ${bytes} bytes of staging memory; the budget is ${this.#staging.memory.budgetBytes} bytes`,
+    );
   }
 
   /** Corrects the cost model and the totals by what a wave took. */

@@ -12,6 +12,8 @@ import { PipelineCache } from './pipelines.js';
 export interface WebGpuOptions {
   /** Device memory for what lives within waves; weights are apart. Default 8 GiB on a GPU, 2 GiB on a software adapter. */
   readonly budgetBytes?: number;
+  /** Host-visible memory for staging and read-back of waves in flight. Default 2 GiB on a GPU, 512 MiB on a software adapter. */
+  readonly stagingBudgetBytes?: number;
   /** Largest arena that a plan is laid out for; a wave carries as many rows as fit. Default 1 GiB on a GPU, 256 MiB on a software adapter. */
   readonly arenaBytes?: number;
   /** Whether to choose kernels as for a software adapter. Default: whether the adapter is one. */
@@ -35,6 +37,7 @@ export class WebGpuBackend implements Backend {
   readonly #device: GPUDevice;
   readonly #memory: SharedMemory;
   readonly #slots: readonly Slot[];
+  readonly #stagingBudgetBytes: number;
   readonly #clock: DeviceClock | undefined;
   readonly #context: WebGpuContext;
   readonly #executables = new Set<WebGpuExecutable>();
@@ -56,6 +59,7 @@ export class WebGpuBackend implements Backend {
     this.maxBindingBytes = Math.min(deviceBinding, options.maxBindingBytes ?? deviceBinding);
     this.#memory = new SharedMemory(device, options.budgetBytes ?? (this.caps.software ? 2 ** 31 : 2 ** 33));
     this.#clock = device.features.has('timestamp-query') ? new DeviceClock(device) : undefined;
+    this.#stagingBudgetBytes = options.stagingBudgetBytes ?? (this.caps.software ? 2 ** 29 : 2 ** 31);
     this.#slots = Array.from({ length: WAVES_IN_FLIGHT }, () => new Slot(device));
     const idle = [...this.#slots];
     const waiting: ((slot: Slot) => void)[] = [];
@@ -75,6 +79,7 @@ export class WebGpuBackend implements Backend {
         return slot ? Promise.resolve(slot) : new Promise((resolve) => waiting.push(resolve));
       },
       releaseSlot: (slot) => {
+        slot.rest();
         const next = waiting.shift();
         if (next) next(slot);
         else idle.push(slot);
@@ -85,11 +90,17 @@ export class WebGpuBackend implements Backend {
     device.onuncapturederror = (event) => (this.#failure = event.error.message);
   }
 
+  get waveBytes(): number {
+    return Math.max(...this.#slots.map((s) => s.wantedBytes));
+  }
+
   get memory(): DeviceMemoryReport {
     const stagingBytes = this.#slots.reduce((n, s) => n + s.bytes, 0);
     return {
       budgetBytes: this.#memory.budgetBytes,
-      usedBytes: this.#memory.bytes + stagingBytes,
+      usedBytes: this.#memory.bytes,
+      stagingBudgetBytes: this.#stagingBudgetBytes,
+      stagingBytes,
       weightBytes: [...this.#executables].reduce((n, e) => n + e.memory.weightBytes, 0),
     };
   }

@@ -89,6 +89,7 @@ export class Slot {
   #mapped: Promise<unknown> = Promise.resolve();
   #stagingBytes = 256;
   #readbackBytes = 256;
+  #busy = false;
 
   constructor(device: GPUDevice) {
     this.#device = device;
@@ -111,8 +112,23 @@ export class Slot {
    * depends on the load.
    */
   reserve(stagingBytes: number, readbackBytes: number): void {
+    const before = this.wantedBytes;
     this.#stagingBytes = Math.max(this.#stagingBytes, Math.ceil(stagingBytes / 256) * 256);
     this.#readbackBytes = Math.max(this.#readbackBytes, Math.ceil(readbackBytes / 256) * 256);
+    // Too small for what comes: idle slots give their memory back at once, so that it never counts twice.
+    if (this.wantedBytes > before && !this.#busy) this.destroy();
+  }
+
+  /** What the slot takes when it is next used. */
+  get wantedBytes(): number {
+    return this.#stagingBytes + this.#readbackBytes;
+  }
+
+  /** Called when the wave that used the slot is over. */
+  rest(): void {
+    this.#busy = false;
+    if (this.bytes > 0 && (this.staging.size < this.#stagingBytes || this.readback.size < this.#readbackBytes))
+      this.destroy();
   }
 
   #grow(): void {
@@ -138,6 +154,7 @@ export class Slot {
 
   /** The staging memory, once the device is done with what it last held. */
   async map(): Promise<ArrayBuffer> {
+    this.#busy = true;
     this.#grow();
     await this.#mapped;
     return this.#staging!.getMappedRange();
@@ -152,5 +169,7 @@ export class Slot {
   destroy(): void {
     this.#staging?.destroy();
     this.#readback?.destroy();
+    this.#staging = undefined;
+    this.#readback = undefined;
   }
 }

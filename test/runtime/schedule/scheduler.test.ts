@@ -14,6 +14,8 @@ import type { Span } from '../../../runtime/schedule/trace.js';
 import { expectRejection } from '../../support/errors.js';
 
 const WIDTH = 2;
+/** Staging memory of a wave. */
+const WAVE_BYTES = 1024;
 /** A value that a query must not hold. */
 const BAD = -1;
 
@@ -36,6 +38,7 @@ class DeferredVoid {
 class FakeDevice {
   readonly wavesInFlight: number;
   readonly #ticks: () => number;
+  stagingBudgetBytes = 100 * WAVE_BYTES;
   inFlight = 0;
   mostInFlight = 0;
   #last: Promise<unknown> = Promise.resolve();
@@ -50,7 +53,14 @@ class FakeDevice {
     return {
       wavesInFlight: this.wavesInFlight,
       concurrentWaves: false,
-      memory: { budgetBytes: 0, usedBytes: 0, weightBytes: 0 },
+      memory: {
+        budgetBytes: 0,
+        usedBytes: 0,
+        weightBytes: 0,
+        stagingBytes: 0,
+        stagingBudgetBytes: this.stagingBudgetBytes,
+      },
+      waveBytes: WAVE_BYTES,
       caps: { features: new Set<string>() } as unknown as Backend['caps'],
     } as Backend;
   }
@@ -366,6 +376,24 @@ describe('the scheduler', () => {
     await expectRejection('OVERLOADED', /2 queries wait for the device already; at most 2 may/, run());
     await Promise.all(runs);
     await run();
+  });
+
+  it('makes no more waves than the staging budget carries, and refuses where it carries none', async () => {
+    const device = new FakeDevice(8, () => 2);
+    device.stagingBudgetBytes = 3 * WAVE_BYTES + 100;
+    const target = device.target(PLANS[0]!, 4);
+    const scheduler = new Scheduler(device.backend, { policy: 'multistream' });
+    const run = (on: Scheduler): Promise<unknown> => {
+      const { bindings, inputs } = queryOf(PLANS[0]!, 4);
+      return on.run(target, bindings, inputs);
+    };
+    await Promise.all(Array.from({ length: 20 }, () => run(scheduler)));
+    expect([device.mostInFlight, device.waves.length]).toEqual([3, 20]);
+    expect(scheduler.report().staging).toMatchObject({ leasedBytes: 0, peakBytes: 3 * WAVE_BYTES });
+    device.stagingBudgetBytes = WAVE_BYTES - 1;
+    const small = new Scheduler(device.backend);
+    await expectRejection('OVERLOADED', /a wave takes 1024 bytes of staging memory; the budget is 768/, run(small));
+    expect(small.report()).toMatchObject({ waiting: { queries: 0 } });
   });
 
   it('reports what it did', async () => {
