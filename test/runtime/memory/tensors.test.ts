@@ -63,7 +63,7 @@ function simulate(
     }
     if (random.next() < 0.3) device.run(random.int(0, 12));
   }
-  for (const task of [...open]) release(task);
+  open.forEach(release);
   device.run(Number.POSITIVE_INFINITY);
   return { violations: device.violations, manager };
 }
