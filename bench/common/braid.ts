@@ -1,16 +1,13 @@
 import { BraidError, ERROR_CATALOGUE, type Model } from '../../src/index.js';
-import type { ThreadOptions } from './options.js';
+import type { BraidChoices } from './options.js';
 import type { Query } from './queries.js';
 import type { DeviceRecord } from './records.js';
 import { openScheduled, type PolicyName, type ScheduledEngine, type ScheduledRunOptions } from './scheduling.js';
 import type { LoadedModels, Outcome, PreparedQuery, System, SystemReport } from './systems.js';
 
-export interface BraidOptions extends ThreadOptions {
+interface BraidOptions extends Omit<BraidChoices, 'policies'> {
   readonly policy: PolicyName;
   readonly deadlineMs?: number;
-  /** Of the policies that batch; left out, the policy's own. */
-  readonly maxBatchRows?: number;
-  readonly queueDelayMs?: number;
 }
 
 /** Braid under one policy, on an engine of its own. */
@@ -74,11 +71,10 @@ export class BraidSystem implements System {
 
 /** Opens an engine a policy, one after another: a first engine that fails says why before others add to it. */
 export async function openPolicies(
-  policies: readonly PolicyName[],
-  options: Omit<BraidOptions, 'policy'>,
+  choices: BraidChoices & { readonly deadlineMs?: number },
 ): Promise<readonly BraidSystem[]> {
   const systems: BraidSystem[] = [];
-  for (const policy of policies) systems.push(await BraidSystem.open({ ...options, policy }));
+  for (const policy of choices.policies) systems.push(await BraidSystem.open({ ...choices, policy }));
   return systems;
 }
 

@@ -5,7 +5,11 @@ import { MIX } from './queries.js';
 import { policyNames, type PolicyName } from './scheduling.js';
 import type { QuerySizes } from './sizes.js';
 
-export interface ThreadOptions {
+/** Which engines of Braid a benchmark opens. */
+export interface BraidChoices {
+  readonly policies: readonly PolicyName[];
+  readonly maxBatchRows?: number;
+  readonly queueDelayMs?: number;
   readonly thread: 'main' | 'worker';
   readonly adapter: AdapterChoice;
 }
@@ -48,12 +52,6 @@ export function modelsOption(): Option {
     .default(workloadNames, workloadNames.join(','));
 }
 
-export function policiesOption(): Option {
-  return new Option('--policies <names>', 'scheduling policies, an engine each')
-    .argParser(namesOf<PolicyName>(policyNames))
-    .default(policyNames, policyNames.join(','));
-}
-
 export function sizesOption(): Option {
   return new Option('--rows <n|mlperf>', 'candidates a query; mlperf: 100 to 700, 270 on average')
     .argParser(parseSizes)
@@ -64,12 +62,14 @@ export function scaleOption(): Option {
   return new Option('--scale <name>', 'scale of the zoo').choices([...zooScales]).default('bench');
 }
 
-export function threadOption(standard: 'main' | 'worker'): Option {
-  return new Option('--thread <where>', 'thread that owns the device').choices(['main', 'worker']).default(standard);
-}
-
-export function adapterOption(): Option {
-  return new Option('--adapter <kind>', 'which adapter computes')
-    .choices(['auto', 'hardware', 'software'])
-    .default('auto');
+export function braidOptions(thread: BraidChoices['thread']): readonly Option[] {
+  return [
+    new Option('--policies <names>', `scheduling policies, an engine each, of ${policyNames.join(', ')}`)
+      .argParser(namesOf<PolicyName>(policyNames))
+      .default(policyNames, policyNames.join(',')),
+    new Option('--max-batch-rows <n>', 'most rows of a batch').argParser(parseCount),
+    new Option('--queue-delay-ms <ms>', 'longest wait for a batch to fill').argParser(parsePositive),
+    new Option('--thread <where>', 'thread that owns the device').choices(['main', 'worker']).default(thread),
+    new Option('--adapter <kind>', 'which adapter computes').choices(['auto', 'hardware', 'software']).default('auto'),
+  ];
 }

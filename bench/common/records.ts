@@ -42,7 +42,7 @@ export interface ConcurrencyFigures extends Series, LatencySummary, DeviceLoad {
   readonly rowsPerSecond: number;
   /** A mix's mean favours its quickest model, whose clients ask most often. */
   readonly meanMsByModel: Readonly<Record<string, number | null>>;
-  /** Mean latency over that of other series at the same model and number of clients, by their variant. */
+  /** Mean latency over that of other series at the same model and number of clients, by their names. */
   readonly meanRatios: Readonly<Record<string, number | null>>;
 }
 

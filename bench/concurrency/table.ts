@@ -42,7 +42,8 @@ export function concurrencyTable(figures: readonly ConcurrencyFigures[]): Table 
 }
 
 function byModel({ meanMsByModel }: ConcurrencyFigures): string {
-  return Object.entries(meanMsByModel)
-    .map(([model, meanMs]) => `${model} ${fixed(meanMs, 2)}`)
-    .join(', ');
+  const means = Object.entries(meanMsByModel);
+  // Of one model it would be the mean again.
+  if (means.length === 1) return '';
+  return means.map(([model, meanMs]) => `${model} ${fixed(meanMs, 2)}`).join(', ');
 }

@@ -18,6 +18,12 @@ function base(values: readonly object[]) {
   } satisfies Partial<TopLevelSpec> & object;
 }
 
+/** A panel a model, in the order of the run. */
+function models(values: readonly { readonly model: string }[]) {
+  const sort = [...new Set(values.map(({ model }) => model))];
+  return { column: { field: 'model', type: 'nominal' as const, title: null, sort } };
+}
+
 /** A measure by number of clients: a panel a model, a line a series. */
 export function clientsChart(
   figures: readonly ConcurrencyFigures[],
@@ -30,15 +36,16 @@ export function clientsChart(
     series: seriesLabel(f),
     value: f[measure],
   }));
+  const levels = [...new Set(figures.map(({ clients }) => clients))];
   return {
     ...base(values),
-    facet: { column: { field: 'model', type: 'nominal', title: null, sort: null } },
+    facet: models(figures),
     spec: {
       width: WIDTH,
       height: HEIGHT,
       mark: { type: 'line', point: true },
       encoding: {
-        x: { field: 'clients', type: 'quantitative', title: 'clients' },
+        x: { field: 'clients', type: 'quantitative', title: 'clients', axis: { values: levels } },
         y: { field: 'value', type: 'quantitative', title },
         color: series,
       },
@@ -102,14 +109,14 @@ export function searchChart(searches: readonly SearchFigures[]): TopLevelSpec {
 }
 
 function barChart(
-  values: readonly object[],
+  values: readonly { readonly model: string }[],
   field: string,
   title: string,
   axis: { format?: string; domain?: [number, number] },
 ): TopLevelSpec {
   return {
     ...base(values),
-    facet: { column: { field: 'model', type: 'nominal', title: null, sort: null } },
+    facet: models(values),
     spec: {
       width: WIDTH,
       height: HEIGHT,

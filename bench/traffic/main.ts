@@ -9,41 +9,34 @@ import { formatTable } from '../../src/cli/table.js';
 import { openPolicies } from '../common/braid.js';
 import { deviceLine, type Table } from '../common/format.js';
 import {
-  adapterOption,
+  braidOptions,
   modelsOption,
   namesOf,
   parseCount,
   parsePositive,
-  policiesOption,
   scaleOption,
   sizesOption,
-  threadOption,
-  type ThreadOptions,
+  type BraidChoices,
 } from '../common/options.js';
 import { htmlOption, jsonOption, writeOutputs, type OutputOptions } from '../common/output.js';
 import { workload } from '../common/queries.js';
 import { commandLine, type SearchFigures, type TrafficFigures } from '../common/records.js';
-import type { PolicyName } from '../common/scheduling.js';
 import { curveNames, type CurveName } from './curves.js';
 import { measureCurve, searchRates, withContestants, type SearchSettings, type TrafficSettings } from './measure.js';
 import { searchTable, trafficTable } from './table.js';
 
-interface Options extends TrafficSettings, SearchSettings, ThreadOptions, OutputOptions {
+interface Options extends TrafficSettings, SearchSettings, BraidChoices, OutputOptions {
   readonly models: readonly string[];
-  readonly policies: readonly PolicyName[];
   readonly search: boolean;
-  readonly deadline?: number;
-  readonly maxBatchRows?: number;
-  readonly queueDelayMs?: number;
+  readonly deadlineMs?: number;
 }
 
 function print({ columns, rows }: Table): void {
   console.log(formatTable(columns, rows));
 }
 
-const options = new Command('traffic')
+const command = new Command('traffic')
   .addOption(modelsOption())
-  .addOption(policiesOption())
   .option('--curves <names>', `of ${curveNames.join(', ')}`, namesOf<CurveName>(curveNames), curveNames)
   .option('--rate <n>', 'mean queries a second', parsePositive, 1000)
   .addOption(sizesOption())
@@ -54,32 +47,21 @@ const options = new Command('traffic')
   .option('--bins <n>', 'points of latency over arrival time', parseCount, 40)
   .option('--seed <n>', 'of the arrivals', parseCount, 1)
   .option('--sla-ms <ms>', 'latency that a query has to be answered within', parsePositive, 10)
-  .option('--deadline <ms>', 'deadline that each query is sent with', parsePositive)
+  .option('--deadline-ms <ms>', 'deadline that each query is sent with', parsePositive)
   .option('--search', 'search the highest rate at which 99 % of the queries meet the SLA', false)
   .option('--probe-seconds <s>', 'least time of a rate that is tried', parsePositive, 2)
   .option('--probe-queries <n>', 'least queries of it', parseCount, 1000)
   .option('--tolerance <share>', 'how closely the rate is searched', parsePositive, 0.05)
   .option('--max-probes <n>', 'most rates tried', parseCount, 14)
-  .option('--max-batch-rows <n>', 'most rows of a batch', parseCount)
-  .option('--queue-delay-ms <ms>', 'longest wait for a batch to fill', parsePositive)
-  .addOption(threadOption('worker'))
-  .addOption(adapterOption())
   .addOption(jsonOption())
-  .addOption(htmlOption())
-  .parse()
-  .opts<Options>();
+  .addOption(htmlOption());
+for (const option of braidOptions('worker')) command.addOption(option);
+const options = command.parse().opts<Options>();
 
-const { thread, adapter, deadline, maxBatchRows, queueDelayMs } = options;
-const systems = await openPolicies(options.policies, {
-  thread,
-  adapter,
-  ...(deadline === undefined ? {} : { deadlineMs: deadline }),
-  ...(maxBatchRows === undefined ? {} : { maxBatchRows }),
-  ...(queueDelayMs === undefined ? {} : { queueDelayMs }),
-});
+const systems = await openPolicies(options);
 const { device } = systems[0]!;
 console.log(
-  `${deviceLine(device)}, engines in the ${thread} thread, ${options.rows} rows a query, SLA ${options.slaMs} ms\n`,
+  `${deviceLine(device)}, engines in the ${options.thread} thread, ${options.rows} rows a query, SLA ${options.slaMs} ms\n`,
 );
 const figures: TrafficFigures[] = [];
 const searches: SearchFigures[] = [];
@@ -106,7 +88,7 @@ await writeOutputs(
     rows: String(options.rows),
     scale: options.scale,
     slaMs: options.slaMs,
-    deadlineMs: deadline ?? null,
+    deadlineMs: options.deadlineMs ?? null,
     figures,
     searches,
   },
