@@ -1,9 +1,8 @@
-import { BraidError, ERROR_CATALOGUE, type Model } from '../../src/index.js';
+import { BraidError, openEngine, type Engine, type Model, type PolicyName, type RunOptions } from '../../src/index.js';
 import type { BraidChoices } from './options.js';
 import type { Query } from './queries.js';
 import type { DeviceRecord } from './records.js';
-import { openScheduled, type PolicyName, type ScheduledEngine, type ScheduledRunOptions } from './scheduling.js';
-import type { LoadedModels, Outcome, PreparedQuery, System, SystemReport } from './systems.js';
+import type { Counters, LoadedModels, Outcome, PreparedQuery, System } from './systems.js';
 
 interface BraidOptions extends Omit<BraidChoices, 'policies'> {
   readonly policy: PolicyName;
@@ -15,10 +14,10 @@ export class BraidSystem implements System {
   readonly name = 'braid';
   readonly variant: PolicyName;
   readonly device: DeviceRecord;
-  readonly #engine: ScheduledEngine;
-  readonly #runOptions: ScheduledRunOptions;
+  readonly #engine: Engine;
+  readonly #runOptions: RunOptions;
 
-  private constructor(engine: ScheduledEngine, { policy, deadlineMs }: BraidOptions) {
+  private constructor(engine: Engine, { policy, deadlineMs }: BraidOptions) {
     const { adapter, driver, origin } = engine.device;
     this.#engine = engine;
     this.#runOptions = deadlineMs === undefined ? {} : { deadlineMs };
@@ -33,15 +32,7 @@ export class BraidSystem implements System {
       ...(maxBatchRows === undefined ? {} : { maxBatchRows }),
       ...(queueDelayMs === undefined ? {} : { queueDelayMs }),
     };
-    const engine = await openScheduled({ thread, adapter, schedule });
-    const report = await engine.loadReport?.();
-    if (report?.policy !== policy) {
-      const found = report ? `'${report.policy}'` : 'no policy at all';
-      console.warn(
-        `warning: asked for policy '${policy}', the engine reports ${found}: its figures say nothing about it`,
-      );
-    }
-    return new BraidSystem(engine, options);
+    return new BraidSystem(await openEngine({ thread, adapter, schedule }), options);
   }
 
   async load(names: readonly string[], scale: string): Promise<LoadedModels> {
@@ -60,8 +51,11 @@ export class BraidSystem implements System {
     return { rows, run: () => model.run(inputs, this.#runOptions).then(answered, rejectedOrThrow) };
   }
 
-  async report(): Promise<SystemReport | undefined> {
-    return this.#engine.loadReport?.();
+  async counters(): Promise<Counters> {
+    const report = await this.#engine.loadReport();
+    const { elapsedMs, busyMs, queries, dispatches, hostUsPerQuery, scheduleUsPerQuery } = report;
+    const [hostUs, scheduleUs] = [hostUsPerQuery * queries, scheduleUsPerQuery * queries];
+    return { elapsedMs, busyMs, queries, dispatches, hostUs, scheduleUs };
   }
 
   close(): Promise<void> {
@@ -78,15 +72,9 @@ export async function openPolicies(
   return systems;
 }
 
-/** What an overloaded server answers with: HTTP's too many requests, unavailable and timed out. */
-const LOAD_STATUSES: ReadonlySet<number> = new Set([429, 503, 504]);
-
-/** Errors with such a status that a wait would not cure. */
-const LASTING: ReadonlySet<string> = new Set(['CLOSED', 'DEVICE_LOST', 'DEVICE_UNAVAILABLE']);
-
 function rejectedOrThrow(error: unknown): Outcome {
-  const load =
-    error instanceof BraidError && LOAD_STATUSES.has(ERROR_CATALOGUE[error.code].status) && !LASTING.has(error.code);
-  if (load) return 'rejected';
+  if (error instanceof BraidError && (error.code === 'OVERLOADED' || error.code === 'DEADLINE_EXCEEDED')) {
+    return 'rejected';
+  }
   throw error;
 }

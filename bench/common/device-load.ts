@@ -1,44 +1,36 @@
 import type { DeviceLoad } from './records.js';
-import type { System, SystemReport } from './systems.js';
+import type { Counters, System } from './systems.js';
 
-/** A system's counters over one stretch of time. */
-export interface LoadSlice {
-  readonly seconds: number;
-  readonly busyShare: number;
-  readonly queries: number;
-  readonly dispatches: number;
-  readonly hostUsPerQuery: number;
-}
-
-/** Starts watching a system; the function that it returns stops and says what happened in between. */
-export function watchLoad(system: System): () => Promise<LoadSlice | undefined> {
-  const start = performance.now();
-  const before = system.report();
+/** Starts watching a system; the function that it returns says what was counted since. */
+export function watchLoad(system: System): () => Promise<Counters | undefined> {
+  const before = system.counters();
   return async () => {
-    const first = await before;
-    const last = await system.report();
-    return first && last && sliceOf(first, last, (performance.now() - start) / 1000);
+    const [first, last] = [await before, await system.counters()];
+    return first && last && combine(last, first, (a, b) => a - b);
   };
 }
 
-function sliceOf(first: SystemReport, last: SystemReport, seconds: number): LoadSlice {
+/** Several stretches of one system's time as one. */
+export function poolLoad(stretches: readonly Counters[]): DeviceLoad {
+  const total = stretches.reduce((sum, stretch) => combine(sum, stretch, (a, b) => a + b), NOTHING);
+  const perQuery = (count: number): number | null => (total.queries === 0 ? null : count / total.queries);
   return {
-    seconds,
-    busyShare: last.busyShare,
-    queries: last.queries - first.queries,
-    dispatches: last.dispatches - first.dispatches,
-    hostUsPerQuery: last.hostUsPerQuery,
+    busyShare: total.elapsedMs === 0 ? null : total.busyMs / total.elapsedMs,
+    dispatchesPerQuery: perQuery(total.dispatches),
+    hostUsPerQuery: perQuery(total.hostUs),
+    scheduleUsPerQuery: perQuery(total.scheduleUs),
   };
 }
 
-/** Several stretches as one: shares weighted by time, figures a query by queries. */
-export function poolLoad(slices: readonly LoadSlice[]): DeviceLoad {
-  const total = (of: (slice: LoadSlice) => number): number => slices.reduce((sum, slice) => sum + of(slice), 0);
-  const queries = total((slice) => slice.queries);
-  if (queries === 0) return { busyShare: null, dispatchesPerQuery: null, hostUsPerQuery: null };
+const NOTHING: Counters = { elapsedMs: 0, busyMs: 0, queries: 0, dispatches: 0, hostUs: 0, scheduleUs: 0 };
+
+function combine(a: Counters, b: Counters, of: (a: number, b: number) => number): Counters {
   return {
-    busyShare: total((slice) => slice.busyShare * slice.seconds) / total((slice) => slice.seconds),
-    dispatchesPerQuery: total((slice) => slice.dispatches) / queries,
-    hostUsPerQuery: total((slice) => slice.hostUsPerQuery * slice.queries) / queries,
+    elapsedMs: of(a.elapsedMs, b.elapsedMs),
+    busyMs: of(a.busyMs, b.busyMs),
+    queries: of(a.queries, b.queries),
+    dispatches: of(a.dispatches, b.dispatches),
+    hostUs: of(a.hostUs, b.hostUs),
+    scheduleUs: of(a.scheduleUs, b.scheduleUs),
   };
 }

@@ -1,8 +1,7 @@
 import { InvalidArgumentError, Option } from 'commander';
-import type { AdapterChoice } from '../../src/index.js';
-import { zooNames, zooScales } from '../../src/index.js';
+import { POLICY_NAMES } from '../../runtime/index.js';
+import { zooNames, zooScales, type AdapterChoice, type PolicyName } from '../../src/index.js';
 import { MIX } from './queries.js';
-import { policyNames, type PolicyName } from './scheduling.js';
 import type { QuerySizes } from './sizes.js';
 
 /** Which engines of Braid a benchmark opens. */
@@ -64,9 +63,9 @@ export function scaleOption(): Option {
 
 export function braidOptions(thread: BraidChoices['thread']): readonly Option[] {
   return [
-    new Option('--policies <names>', `scheduling policies, an engine each, of ${policyNames.join(', ')}`)
-      .argParser(namesOf<PolicyName>(policyNames))
-      .default(policyNames, policyNames.join(',')),
+    new Option('--policies <names>', `scheduling policies, an engine each, of ${POLICY_NAMES.join(', ')}`)
+      .argParser(namesOf<PolicyName>(POLICY_NAMES))
+      .default(POLICY_NAMES, POLICY_NAMES.join(',')),
     new Option('--max-batch-rows <n>', 'most rows of a batch').argParser(parseCount),
     new Option('--queue-delay-ms <ms>', 'longest wait for a batch to fill').argParser(parsePositive),
     new Option('--thread <where>', 'thread that owns the device').choices(['main', 'worker']).default(thread),

@@ -30,6 +30,7 @@ export interface DeviceLoad {
   readonly busyShare: number | null;
   readonly dispatchesPerQuery: number | null;
   readonly hostUsPerQuery: number | null;
+  readonly scheduleUsPerQuery: number | null;
 }
 
 export interface ConcurrencyFigures extends Series, LatencySummary, DeviceLoad {

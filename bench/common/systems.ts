@@ -16,14 +16,17 @@ export interface LoadedModels {
   release(): Promise<void>;
 }
 
-/** Counters of a system at one moment. */
-export interface SystemReport {
-  /** 0 to 1, since the report before. */
-  readonly busyShare: number;
-  /** Since the system was opened. */
+/** What a system has counted since it was opened. */
+export interface Counters {
+  readonly elapsedMs: number;
+  /** In which the device had work. */
+  readonly busyMs: number;
   readonly queries: number;
   readonly dispatches: number;
-  readonly hostUsPerQuery: number;
+  /** Host time on the way of queries, without the caller's own. */
+  readonly hostUs: number;
+  /** Its share that went into deciding what runs. */
+  readonly scheduleUs: number;
 }
 
 /** Something that answers queries: Braid under one policy, or a peer. */
@@ -35,6 +38,6 @@ export interface System {
   readonly device: DeviceRecord;
   load(models: readonly string[], scale: string): Promise<LoadedModels>;
   /** Undefined where the system counts nothing. */
-  report(): Promise<SystemReport | undefined>;
+  counters(): Promise<Counters | undefined>;
   close(): Promise<void>;
 }

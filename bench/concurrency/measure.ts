@@ -1,11 +1,11 @@
 /** Measures systems under closed-loop clients, one workload and number of clients at a time. */
 import { closedLoop, type Answer, type LoopResult } from '../common/closed-loop.js';
-import { poolLoad, watchLoad, type LoadSlice } from '../common/device-load.js';
+import { poolLoad, watchLoad } from '../common/device-load.js';
 import { drawer, queryPool, type Workload } from '../common/queries.js';
 import type { ConcurrencyFigures } from '../common/records.js';
 import type { QuerySizes } from '../common/sizes.js';
 import { mean, ratio, summarize } from '../common/statistics.js';
-import type { LoadedModels, PreparedQuery, System } from '../common/systems.js';
+import type { Counters, LoadedModels, PreparedQuery, System } from '../common/systems.js';
 
 export interface ConcurrencySettings {
   readonly clients: readonly number[];
@@ -29,7 +29,7 @@ interface Contestant {
 
 interface Slice {
   readonly loop: LoopResult;
-  readonly load: LoadSlice | undefined;
+  readonly load: Counters | undefined;
 }
 
 /** Figures of all systems on a workload; `onFigures` gets those of each number of clients as they come. */
@@ -83,7 +83,7 @@ async function measureSlice(
   const draw = Array.from({ length: clients }, (_, client) =>
     drawer(pools[client % pools.length]!, `round ${round} client ${client}`),
   );
-  let stop: (() => Promise<LoadSlice | undefined>) | undefined;
+  let stop: (() => Promise<Counters | undefined>) | undefined;
   const loop = await closedLoop({
     clients,
     warmupMs: 1000 * warmup,

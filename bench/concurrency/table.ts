@@ -17,6 +17,7 @@ export function concurrencyTable(figures: readonly ConcurrencyFigures[]): Table 
     'busy',
     'dispatches/query',
     'host us/query',
+    'schedule us/query',
     ...baselines.map((baseline) => `mean / ${baseline}`),
   ];
   return {
@@ -35,6 +36,7 @@ export function concurrencyTable(figures: readonly ConcurrencyFigures[]): Table 
       percent(f.busyShare),
       fixed(f.dispatchesPerQuery, 2),
       fixed(f.hostUsPerQuery, 1),
+      fixed(f.scheduleUsPerQuery, 1),
       ...baselines.map((baseline) => fixed(f.meanRatios[baseline] ?? null, 2)),
       ...(mixed ? [byModel(f)] : []),
     ]),

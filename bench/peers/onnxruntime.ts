@@ -90,7 +90,7 @@ export class OnnxRuntimeSystem implements System {
     return { rows, run: () => session.run(feeds).then(() => 'answered') };
   }
 
-  async report(): Promise<undefined> {
+  async counters(): Promise<undefined> {
     // ONNX Runtime counts nothing that compares.
   }
 

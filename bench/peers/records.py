@@ -34,6 +34,7 @@ def figures(variant, model, clients, latencies, seconds, rows):
         "busyShare": None,
         "dispatchesPerQuery": None,
         "hostUsPerQuery": None,
+        "scheduleUsPerQuery": None,
         "meanRatios": {},
     }
 

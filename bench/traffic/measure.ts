@@ -1,10 +1,10 @@
 /** Measures systems under open-loop arrivals. */
 import { closedLoop } from '../common/closed-loop.js';
-import { poolLoad, watchLoad, type LoadSlice } from '../common/device-load.js';
+import { poolLoad, watchLoad } from '../common/device-load.js';
 import { drawer, queryPool, type Workload } from '../common/queries.js';
 import type { Probe, SearchFigures, TrafficFigures } from '../common/records.js';
 import type { QuerySizes } from '../common/sizes.js';
-import type { LoadedModels, PreparedQuery, System } from '../common/systems.js';
+import type { Counters, LoadedModels, PreparedQuery, System } from '../common/systems.js';
 import { arrivals } from './arrivals.js';
 import { rateCurve, type CurveName, type RateCurve } from './curves.js';
 import { play, type Played } from './play.js';
@@ -129,7 +129,7 @@ export async function searchRates(
 
 interface PlayResult {
   readonly played: readonly Played[];
-  readonly load: LoadSlice | undefined;
+  readonly load: Counters | undefined;
 }
 
 async function playOnce(

@@ -2,7 +2,7 @@ import { columns, fixed, percent, type Table } from '../common/format.js';
 import { seriesLabel, type SearchFigures, type TrafficFigures } from '../common/records.js';
 
 const LATENCIES = ['mean ms', 'p50', 'p95', 'p99', 'within SLA', 'send lag p99'];
-const LOADS = ['busy', 'dispatches/query', 'host us/query'];
+const LOADS = ['busy', 'dispatches/query', 'host us/query', 'schedule us/query'];
 
 export function trafficTable(figures: readonly TrafficFigures[]): Table {
   return {
@@ -23,6 +23,7 @@ export function trafficTable(figures: readonly TrafficFigures[]): Table {
       percent(f.busyShare),
       fixed(f.dispatchesPerQuery, 2),
       fixed(f.hostUsPerQuery, 1),
+      fixed(f.scheduleUsPerQuery, 1),
     ]),
   };
 }

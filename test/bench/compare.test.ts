@@ -21,6 +21,7 @@ function figures(system: string, variant: string, clients: number, meanMs: numbe
     busyShare: null,
     dispatchesPerQuery: null,
     hostUsPerQuery: null,
+    scheduleUsPerQuery: null,
     meanRatios: {},
   };
 }

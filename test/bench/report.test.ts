@@ -11,7 +11,7 @@ const run = {
   scale: 'tiny',
 };
 const latency = { meanMs: 2, p50Ms: 1.5, p95Ms: 3, p99Ms: 4 };
-const load = { busyShare: 0.75, dispatchesPerQuery: 2.5, hostUsPerQuery: null };
+const load = { busyShare: 0.75, dispatchesPerQuery: 2.5, hostUsPerQuery: null, scheduleUsPerQuery: 4 };
 
 function concurrency(variant: string, clients: number): ConcurrencyFigures {
   return {

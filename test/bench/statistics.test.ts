@@ -24,17 +24,16 @@ describe('statistics of latencies', () => {
     expect(ratio(3, 0)).toBeNull();
   });
 
-  it('weighs busy shares by time and figures a query by queries', () => {
+  it('pools stretches of time by what was counted in each', () => {
     const pooled = poolLoad([
-      { seconds: 1, busyShare: 0.2, queries: 30, dispatches: 60, hostUsPerQuery: 10 },
-      { seconds: 3, busyShare: 0.6, queries: 10, dispatches: 60, hostUsPerQuery: 50 },
+      { elapsedMs: 1000, busyMs: 200, queries: 30, dispatches: 60, hostUs: 300, scheduleUs: 30 },
+      { elapsedMs: 3000, busyMs: 1800, queries: 10, dispatches: 60, hostUs: 500, scheduleUs: 50 },
     ]);
-    expect(pooled.busyShare).toBeCloseTo(0.5, 12);
-    expect(pooled.dispatchesPerQuery).toBe(3);
-    expect(pooled.hostUsPerQuery).toBe(20);
+    expect(pooled).toEqual({ busyShare: 0.5, dispatchesPerQuery: 3, hostUsPerQuery: 20, scheduleUsPerQuery: 2 });
   });
 
   it('says nothing of a system that counts nothing', () => {
-    expect(poolLoad([])).toEqual({ busyShare: null, dispatchesPerQuery: null, hostUsPerQuery: null });
+    const nothing = { busyShare: null, dispatchesPerQuery: null, hostUsPerQuery: null, scheduleUsPerQuery: null };
+    expect(poolLoad([])).toEqual(nothing);
   });
 });
