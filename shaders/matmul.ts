@@ -1,5 +1,11 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
-import { declareParameters, declareStorage, type ParameterField, type WebGpuProgram } from './program.js';
+import {
+  declareParameters,
+  declareStorage,
+  type ElementType,
+  type ParameterField,
+  type WebGpuProgram,
+} from './program.js';
 
 /**
  * How a product is cut. An invocation computes threadM x threadN elements of C in vec4 registers.
@@ -30,22 +36,24 @@ export const ROWS_WORKGROUP = 256;
 export interface MatMulOptions {
   readonly tile: MatMulTile;
   readonly hasBias: boolean;
-  readonly activation?: Activation;
+  readonly finish?: Finish;
 }
 
-/** A function of the finished elements: an expression over `a` that may call `helpers` and read scalars as `p.NAME`. */
-export interface Activation {
+/** What is done to the finished elements; see shaders/chain.ts. */
+export interface Finish {
   readonly name: string;
-  readonly expression: string;
-  readonly helpers: string;
+  /** Functions up to `chain(z, element, other0, ..)`. */
+  readonly functions: string;
   readonly scalars: readonly string[];
+  /** Types of the operands it reads beside the elements. */
+  readonly others: readonly ElementType[];
 }
 
 function range(n: number): number[] {
   return Array.from({ length: n }, (_, i) => i);
 }
 
-function fieldsOf(activation: Activation | undefined): ParameterField[] {
+function fieldsOf(finish: Finish | undefined): ParameterField[] {
   const scalar = (name: string, type: 'u32' | 'f32' = 'u32'): ParameterField => ({ name, type, length: 1 });
   const place = (o: string): ParameterField[] =>
     ['start', 'row', 'column', 'outer', 'inner'].map((part) => scalar(`${o}_${part}`));
@@ -54,23 +62,23 @@ function fieldsOf(activation: Activation | undefined): ParameterField[] {
     ...['a', 'b', 'out', 'bias'].flatMap(place),
     scalar('alpha', 'f32'),
     scalar('beta', 'f32'),
-    ...(activation?.scalars ?? []).map((name) => scalar(`act_${name}`, 'f32')),
+    ...(finish?.others ?? []).flatMap((_, i) => place(`other${i}`)),
+    ...(finish?.scalars ?? []).map((name) => scalar(name, 'f32')),
   ];
 }
 
-function declarations(hasBias: boolean, activation: Activation | undefined): string {
+function declarations(hasBias: boolean, finish: Finish | undefined): string {
+  const others = finish?.others ?? [];
+  const first = hasBias ? 4 : 3;
   return [
-    declareParameters(fieldsOf(activation)),
+    declareParameters(fieldsOf(finish)),
     declareStorage(1, 'a', 'f32', 'read'),
     declareStorage(2, 'b', 'f32', 'read'),
     ...(hasBias ? [declareStorage(3, 'bias', 'f32', 'read')] : []),
-    declareStorage(hasBias ? 4 : 3, 'out', 'f32', 'read_write'),
-    ...(activation ? [activateFunction(activation)] : []),
+    ...others.map((type, i) => declareStorage(first + i, `other${i}`, type, 'read')),
+    declareStorage(first + others.length, 'out', 'f32', 'read_write'),
+    ...(finish ? [finish.functions] : []),
   ].join('\n');
-}
-
-function activateFunction({ expression, helpers }: Activation): string {
-  return `${helpers}\nfn activate(z: u32, a: f32) -> f32 { return ${expression.replaceAll(/\bp\./g, 'blocks[z].act_')}; }`;
 }
 
 /** A register of results, and the row and column of C it stands for, relative to `row` and `column`. */
@@ -84,7 +92,7 @@ interface Result {
  * Statements that finish and store results. Everything that the elements share is read once: software adapters inline
  * without mercy.
  */
-function storeAll(results: readonly Result[], hasBias: boolean, activation: Activation | undefined): string {
+function storeAll(results: readonly Result[], hasBias: boolean, finish: Finish | undefined): string {
   const columns = [...new Set(results.map((r) => r.column))];
   const rows = [...new Set(results.map((r) => r.row))];
   const lines = [
@@ -93,21 +101,23 @@ function storeAll(results: readonly Result[], hasBias: boolean, activation: Acti
     'let out_row = blocks[z].out_row;',
     ...columns.map((c) => `let out_column${c} = (column + ${c}u) * blocks[z].out_column;`),
   ];
-  if (hasBias) {
+  const read = [...(hasBias ? ['bias'] : []), ...(finish?.others ?? []).map((_, i) => `other${i}`)];
+  if (hasBias) lines.push('let beta = blocks[z].beta;');
+  for (const o of read) {
     lines.push(
-      'let beta = blocks[z].beta;',
-      'let bias_at = blocks[z].bias_start + outer * blocks[z].bias_outer + inner * blocks[z].bias_inner + row * blocks[z].bias_row;',
-      'let bias_row = blocks[z].bias_row;',
-      ...columns.map((c) => `let bias_column${c} = (column + ${c}u) * blocks[z].bias_column;`),
+      `let ${o}_at = blocks[z].${o}_start + outer * blocks[z].${o}_outer + inner * blocks[z].${o}_inner + row * blocks[z].${o}_row;`,
+      `let ${o}_row = blocks[z].${o}_row;`,
+      ...columns.map((c) => `let ${o}_column${c} = (column + ${c}u) * blocks[z].${o}_column;`),
     );
   }
   for (const r of rows) {
     const elements = results
       .filter((result) => result.row === r)
       .map(({ value, column: c }) => {
-        const bias = hasBias ? ` + beta * bias[bias_at + ${r}u * bias_row + bias_column${c}]` : '';
-        const finished = `alpha * ${value}${bias}`;
-        const result = activation ? `activate(z, ${finished})` : finished;
+        const element = (o: string): string => `${o}[${o}_at + ${r}u * ${o}_row + ${o}_column${c}]`;
+        const finished = `alpha * ${value}${hasBias ? ` + beta * ${element('bias')}` : ''}`;
+        const others = (finish?.others ?? []).map((_, i) => element(`other${i}`));
+        const result = finish ? `chain(${['z', finished, ...others].join(', ')})` : finished;
         const store = `out[out_at + ${r}u * out_row + out_column${c}] = ${result};`;
         return columns.length === 1 ? store : `if (column + ${c}u < n) { ${store} }`;
       });
@@ -122,36 +132,28 @@ function storeAll(results: readonly Result[], hasBias: boolean, activation: Acti
  *
  * Operations 2 m n k. Tiled memory traffic: m k (n / tileN) + k n (m / tileM) + m n words.
  */
-export function matMul({ tile, hasBias, activation }: MatMulOptions): WebGpuProgram {
-  const { shape, source } = cut(tile, hasBias, activation);
-  const key = `MatMul_${shape}${hasBias ? '_bias' : ''}${activation ? `_${activation.name}` : ''}`;
-  return { key, source, fields: fieldsOf(activation), reportsErrors: false };
+export function matMul({ tile, hasBias, finish }: MatMulOptions): WebGpuProgram {
+  const { shape, source } = cut(tile, hasBias, finish);
+  const key = `MatMul_${shape}${hasBias ? '_bias' : ''}${finish ? `_${finish.name}` : ''}`;
+  return { key, source, fields: fieldsOf(finish), reportsErrors: false };
 }
 
-function cut(
-  tile: MatMulTile,
-  hasBias: boolean,
-  activation: Activation | undefined,
-): { shape: string; source: string } {
+function cut(tile: MatMulTile, hasBias: boolean, finish: Finish | undefined): { shape: string; source: string } {
   switch (tile.kind) {
     case 'tiled': {
       const { tileM, tileN, tileK, threadM, threadN } = tile;
-      return { shape: `${tileM}x${tileN}x${tileK}_t${threadM}x${threadN}`, source: tiled(tile, hasBias, activation) };
+      return { shape: `${tileM}x${tileN}x${tileK}_t${threadM}x${threadN}`, source: tiled(tile, hasBias, finish) };
     }
     case 'direct':
-      return { shape: `direct_t${tile.threadM}x${tile.threadN}`, source: direct(tile, hasBias, activation) };
+      return { shape: `direct_t${tile.threadM}x${tile.threadN}`, source: direct(tile, hasBias, finish) };
     case 'rows':
-      return { shape: `rows_l${tile.lanes}_n${tile.columns}`, source: rows(tile, hasBias, activation) };
+      return { shape: `rows_l${tile.lanes}_n${tile.columns}`, source: rows(tile, hasBias, finish) };
     default:
       throw new Error(`unknown cut ${JSON.stringify(tile satisfies never)}`);
   }
 }
 
-function tiled(
-  tile: Extract<MatMulTile, { kind: 'tiled' }>,
-  hasBias: boolean,
-  activation: Activation | undefined,
-): string {
+function tiled(tile: Extract<MatMulTile, { kind: 'tiled' }>, hasBias: boolean, finish: Finish | undefined): string {
   const { tileM, tileN, tileK, threadM, threadN } = tile;
   const threadsN = tileN / threadN;
   const threads = (tileM / threadM) * threadsN;
@@ -175,7 +177,7 @@ function tiled(
     range(4).map((i) => ({ value: `${name}.${'xyzw'[i]}`, row: g * rowGap + r, column: c * columnGap + i })),
   );
   return wgsl`
-${declarations(hasBias, activation)}
+${declarations(hasBias, finish)}
 const THREADS = ${threads}u;
 // Both tiles are k-major, so that the registers' worth of rows and columns of one k lie together.
 var<workgroup> a_tile: array<${rowType}, ${(tileM * tileK) / rowStep}>;
@@ -244,7 +246,7 @@ ${registers.map(({ name }) => `    var ${name} = vec4<f32>();`).join('\n')}
     }
     let row = row0 + my_rows * ${rowStep}u;
     let column = column0 + my_columns * 4u;
-${storeAll(results, hasBias, activation)}
+${storeAll(results, hasBias, finish)}
   }
 }`;
 }
@@ -252,12 +254,12 @@ ${storeAll(results, hasBias, activation)}
 function direct(
   { threadM, threadN }: Extract<MatMulTile, { kind: 'direct' }>,
   hasBias: boolean,
-  activation: Activation | undefined,
+  finish: Finish | undefined,
 ): string {
   const type = threadN === 4 ? 'vec4<f32>' : 'f32';
   const columns = range(threadN).map((c) => `b[b_at + b_column${c}]`);
   return wgsl`
-${declarations(hasBias, activation)}
+${declarations(hasBias, finish)}
 @compute @workgroup_size(${DIRECT_WORKGROUP})
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let z = id.z;
@@ -301,7 +303,7 @@ ${storeAll(
     range(threadN).map((c) => ({ value: threadN === 1 ? `s${r}` : `s${r}.${'xyzw'[c]}`, row: r, column: c })),
   ),
   hasBias,
-  activation,
+  finish,
 )}
   }
 }`;
@@ -310,13 +312,13 @@ ${storeAll(
 function rows(
   { lanes, columns }: Extract<MatMulTile, { kind: 'rows' }>,
   hasBias: boolean,
-  activation: Activation | undefined,
+  finish: Finish | undefined,
 ): string {
   const perGroup = ROWS_WORKGROUP / lanes;
   const all = range(columns);
   const steps = range(Math.log2(lanes)).map((i) => lanes >> (i + 1));
   return wgsl`
-${declarations(hasBias, activation)}
+${declarations(hasBias, finish)}
 var<workgroup> partial: array<f32, ${ROWS_WORKGROUP * columns}>;
 @compute @workgroup_size(${ROWS_WORKGROUP})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -358,7 +360,7 @@ ${all.map((c) => `    s${c} = partial[thread * ${columns}u + ${c}u];`).join('\n'
 ${storeAll(
   all.map((c) => ({ value: `s${c}`, row: 0, column: c })),
   hasBias,
-  activation,
+  finish,
 )}
     }
     workgroupBarrier();

@@ -16,7 +16,7 @@ export interface AnalyzedNode {
   readonly operator: Operator;
   readonly context: NodeContext;
   readonly outputs: readonly ValueType[];
-  /** What fusion added to a matrix product. */
+  /** What fusion added to a matrix product, or made a chain of. */
   readonly epilogue?: Epilogue;
 }
 

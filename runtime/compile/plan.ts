@@ -2,6 +2,7 @@ import { add, evaluate, symbolsOf, type Bindings, type Dim } from '../graph/dim.
 import type { Graph } from '../graph/graph.js';
 import { BraidError } from '../errors.js';
 import { analyze, type AnalyzedGraph } from './analyze.js';
+import { fuseChains } from './chains.js';
 import { fuseEpilogues } from './fuse.js';
 import { lower, type LowerOptions, type OutputSource, type Program } from './lower.js';
 import { analyzeRows, liftRows, rowFactor, type RowAnalysis } from './rows.js';
@@ -49,7 +50,7 @@ function countOperators(graph: Graph): Record<string, number> {
 export function compile(graph: Graph, options: CompileOptions): Plan {
   const source = options.rows === 'lift' ? liftRows(graph) : graph;
   const analyzed = analyze(source);
-  const program = lower(fuseEpilogues(analyzed), options);
+  const program = lower(fuseEpilogues(fuseChains(analyzed)), options);
   const rowAnalysis = analyzeRows(analyzed);
   const value = ({ name }: { name: string }): PlanValue => ({ name, ...analyzed.types.get(name)! });
   const inputs = source.inputs.map(value);

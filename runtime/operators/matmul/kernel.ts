@@ -1,10 +1,10 @@
 import { DIRECT_WORKGROUP, matMul, ROWS_WORKGROUP, type MatMulTile } from '../../../shaders/matmul.js';
 import type { WebGpuProgram } from '../../../shaders/program.js';
 import type { DeviceCaps, ParameterValue, Step } from '../../compile/kernel.js';
-import { type View } from '../../compile/view.js';
+import { deviceType, type View } from '../../compile/view.js';
 import { evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
 import { trafficBytes } from '../elementwise/kernel.js';
-import type { Scalars } from '../elementwise/table.js';
+import type { ChainCode } from '../elementwise/chain.js';
 
 /** A batched product whose batch dimensions have been merged to two. */
 export interface MatMulCall {
@@ -17,13 +17,10 @@ export interface MatMulCall {
   readonly bias?: View;
   readonly alpha: number;
   readonly beta: number;
-  /** A function of the finished elements. */
-  readonly activation?: {
-    readonly name: string;
-    readonly expression: string;
-    readonly helpers: string;
-    readonly scalars: Scalars;
-  };
+  /** What `finish` reads beside the elements, broadcast to the output's shape. */
+  readonly others: readonly View[];
+  /** A function of the finished elements and of `others`. */
+  readonly finish?: ChainCode;
 }
 
 const TILES = {
@@ -78,10 +75,10 @@ export function workgroupsOf(tile: MatMulTile, m: number, n: number, batches: nu
 
 /** The step of one product. Operations: 2 m n k a batch. */
 export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
-  const { a, b, output, bias } = call;
+  const { a, b, output, bias, others: read, finish } = call;
   const [outer, inner, m, n] = output.shape as [Dim, Dim, Dim, Dim];
   const k = a.shape[3]!;
-  const views = [a, b, ...(bias ? [bias] : [])];
+  const views = [a, b, ...(bias ? [bias] : []), ...read];
   const place = (name: string, v: View): Record<string, ParameterValue> => ({
     [`${name}_start`]: { start: v },
     [`${name}_outer`]: v.strides[0]!,
@@ -90,7 +87,7 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
     [`${name}_column`]: v.strides[3]!,
   });
   return {
-    kernel: call.activation ? `${call.name}+${call.activation.name}` : call.name,
+    kernel: finish ? `${call.name}+${finish.name}` : call.name,
     operands: [...views.map((view) => ({ view, access: 'read' as const })), { view: output, access: 'write' }],
     cost: { operations: mul(product([outer, inner, m, n, k]), 2), bytes: trafficBytes([...views, output]) },
     bound: 'arithmetic',
@@ -101,8 +98,14 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
         matMul({
           tile: cut,
           hasBias: bias !== undefined,
-          ...(call.activation
-            ? { activation: { ...call.activation, scalars: Object.keys(call.activation.scalars) } }
+          ...(finish
+            ? {
+                finish: {
+                  ...finish,
+                  scalars: Object.keys(finish.scalars),
+                  others: read.map((v) => deviceType(v.dtype)),
+                },
+              }
             : {}),
         });
       const workgroups = (cut: MatMulTile, bindings: Bindings): number => {
@@ -129,9 +132,8 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
               : { bias_start: 0, bias_outer: 0, bias_inner: 0, bias_row: 0, bias_column: 0 }),
             alpha: { f32: call.alpha },
             beta: { f32: call.beta },
-            ...Object.fromEntries(
-              Object.entries(call.activation?.scalars ?? {}).map(([name, f32]) => [`act_${name}`, { f32 }]),
-            ),
+            ...Object.assign({}, ...read.map((view, i) => place(`other${i}`, view))),
+            ...Object.fromEntries(Object.entries(finish?.scalars ?? {}).map(([name, f32]) => [name, { f32 }])),
           },
           workgroups: (bindings) => workgroups(tile, bindings),
           alternatives: others.map((other) => ({
