@@ -1,11 +1,7 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
-import {
-  declareParameters,
-  declareStorage,
-  type ElementType,
-  type ParameterField,
-  type WebGpuProgram,
-} from './program.js';
+import { declarations, fieldsOf, range, storeAll, type Finish, type Parts } from './matmul_parts.js';
+import { staged, type StagedTile } from './matmul_staged.js';
+import type { WebGpuProgram } from './program.js';
 
 /**
  * How a product is cut. An invocation computes threadM x threadN elements of C in vec4 registers.
@@ -13,6 +9,9 @@ import {
  * `tiled`: a workgroup computes a tileM x tileN block and stages tileK steps of both operands through workgroup memory.
  * `direct`: every invocation reads its operands itself. Software adapters pay dearly for barriers and for long programs,
  * and have real caches; this is what suits them.
+ *
+ * `staged`: as `tiled`, with vector loads, the next step's loads ahead of the arithmetic, or k cut between parts of the
+ * workgroup; see matmul_staged.ts.
  *
  * `rows`: `lanes` invocations share a row of A and sum their parts of all of its few `columns` in workgroup memory.
  */
@@ -27,6 +26,7 @@ export type MatMulTile =
       readonly threadN: 4 | 8;
     }
   | { readonly kind: 'direct'; readonly threadM: number; readonly threadN: 1 | 4 }
+  | StagedTile
   | { readonly kind: 'rows'; readonly lanes: number; readonly columns: number };
 
 /** Invocations of a workgroup of the direct kernel, and of the rows kernel. */
@@ -37,93 +37,8 @@ export interface MatMulOptions {
   readonly tile: MatMulTile;
   readonly hasBias: boolean;
   readonly finish?: Finish;
-}
-
-/** What is done to the finished elements; see shaders/chain.ts. */
-export interface Finish {
-  readonly name: string;
-  /** Functions up to `chain(z, element, other0, ..)`. */
-  readonly functions: string;
-  readonly scalars: readonly string[];
-  /** Types of the operands it reads beside the elements. */
-  readonly others: readonly ElementType[];
-}
-
-function range(n: number): number[] {
-  return Array.from({ length: n }, (_, i) => i);
-}
-
-function fieldsOf(finish: Finish | undefined): ParameterField[] {
-  const scalar = (name: string, type: 'u32' | 'f32' = 'u32'): ParameterField => ({ name, type, length: 1 });
-  const place = (o: string): ParameterField[] =>
-    ['start', 'row', 'column', 'outer', 'inner'].map((part) => scalar(`${o}_${part}`));
-  return [
-    ...['m', 'n', 'k', 'batches', 'batch_inner'].map((n) => scalar(n)),
-    ...['a', 'b', 'out', 'bias'].flatMap(place),
-    scalar('alpha', 'f32'),
-    scalar('beta', 'f32'),
-    ...(finish?.others ?? []).flatMap((_, i) => place(`other${i}`)),
-    ...(finish?.scalars ?? []).map((name) => scalar(name, 'f32')),
-  ];
-}
-
-function declarations(hasBias: boolean, finish: Finish | undefined): string {
-  const others = finish?.others ?? [];
-  const first = hasBias ? 4 : 3;
-  return [
-    declareParameters(fieldsOf(finish)),
-    declareStorage(1, 'a', 'f32', 'read'),
-    declareStorage(2, 'b', 'f32', 'read'),
-    ...(hasBias ? [declareStorage(3, 'bias', 'f32', 'read')] : []),
-    ...others.map((type, i) => declareStorage(first + i, `other${i}`, type, 'read')),
-    declareStorage(first + others.length, 'out', 'f32', 'read_write'),
-    ...(finish ? [finish.functions] : []),
-  ].join('\n');
-}
-
-/** A register of results, and the row and column of C it stands for, relative to `row` and `column`. */
-interface Result {
-  readonly value: string;
-  readonly row: number;
-  readonly column: number;
-}
-
-/**
- * Statements that finish and store results. Everything that the elements share is read once: software adapters inline
- * without mercy.
- */
-function storeAll(results: readonly Result[], hasBias: boolean, finish: Finish | undefined): string {
-  const columns = [...new Set(results.map((r) => r.column))];
-  const rows = [...new Set(results.map((r) => r.row))];
-  const lines = [
-    'let alpha = blocks[z].alpha;',
-    'let out_at = blocks[z].out_start + outer * blocks[z].out_outer + inner * blocks[z].out_inner + row * blocks[z].out_row;',
-    'let out_row = blocks[z].out_row;',
-    ...columns.map((c) => `let out_column${c} = (column + ${c}u) * blocks[z].out_column;`),
-  ];
-  const read = [...(hasBias ? ['bias'] : []), ...(finish?.others ?? []).map((_, i) => `other${i}`)];
-  if (hasBias) lines.push('let beta = blocks[z].beta;');
-  for (const o of read) {
-    lines.push(
-      `let ${o}_at = blocks[z].${o}_start + outer * blocks[z].${o}_outer + inner * blocks[z].${o}_inner + row * blocks[z].${o}_row;`,
-      `let ${o}_row = blocks[z].${o}_row;`,
-      ...columns.map((c) => `let ${o}_column${c} = (column + ${c}u) * blocks[z].${o}_column;`),
-    );
-  }
-  for (const r of rows) {
-    const elements = results
-      .filter((result) => result.row === r)
-      .map(({ value, column: c }) => {
-        const element = (o: string): string => `${o}[${o}_at + ${r}u * ${o}_row + ${o}_column${c}]`;
-        const finished = `alpha * ${value}${hasBias ? ` + beta * ${element('bias')}` : ''}`;
-        const others = (finish?.others ?? []).map((_, i) => element(`other${i}`));
-        const result = finish ? `chain(${['z', finished, ...others].join(', ')})` : finished;
-        const store = `out[out_at + ${r}u * out_row + out_column${c}] = ${result};`;
-        return columns.length === 1 ? store : `if (column + ${c}u < n) { ${store} }`;
-      });
-    lines.push(`if (row + ${r}u < m) {`, ...elements.map((e) => `  ${e}`), '}');
-  }
-  return lines.map((l) => `    ${l}`).join('\n');
+  /** B is B + diag(s) P: P lies behind B, s is the modulator's line of k. */
+  readonly modulated?: boolean;
 }
 
 /**
@@ -132,28 +47,30 @@ function storeAll(results: readonly Result[], hasBias: boolean, finish: Finish |
  *
  * Operations 2 m n k. Tiled memory traffic: m k (n / tileN) + k n (m / tileM) + m n words.
  */
-export function matMul({ tile, hasBias, finish }: MatMulOptions): WebGpuProgram {
-  const { shape, source } = cut(tile, hasBias, finish);
-  const key = `MatMul_${shape}${hasBias ? '_bias' : ''}${finish ? `_${finish.name}` : ''}`;
-  return { key, source, fields: fieldsOf(finish), reportsErrors: false };
+export function matMul({ tile, hasBias, finish, modulated = false }: MatMulOptions): WebGpuProgram {
+  const { shape, source } = cut(tile, { hasBias, finish, modulated });
+  const key = `MatMul_${shape}${modulated ? '_modulated' : ''}${hasBias ? '_bias' : ''}${finish ? `_${finish.name}` : ''}`;
+  return { key, source, fields: fieldsOf(finish, modulated), reportsErrors: false };
 }
 
-function cut(tile: MatMulTile, hasBias: boolean, finish: Finish | undefined): { shape: string; source: string } {
+function cut(tile: MatMulTile, parts: Parts): { shape: string; source: string } {
   switch (tile.kind) {
     case 'tiled': {
       const { tileM, tileN, tileK, threadM, threadN } = tile;
-      return { shape: `${tileM}x${tileN}x${tileK}_t${threadM}x${threadN}`, source: tiled(tile, hasBias, finish) };
+      return { shape: `${tileM}x${tileN}x${tileK}_t${threadM}x${threadN}`, source: tiled(tile, parts) };
     }
     case 'direct':
-      return { shape: `direct_t${tile.threadM}x${tile.threadN}`, source: direct(tile, hasBias, finish) };
+      return { shape: `direct_t${tile.threadM}x${tile.threadN}`, source: direct(tile, parts) };
+    case 'staged':
+      return staged(tile, parts);
     case 'rows':
-      return { shape: `rows_l${tile.lanes}_n${tile.columns}`, source: rows(tile, hasBias, finish) };
+      return { shape: `rows_l${tile.lanes}_n${tile.columns}`, source: rows(tile, parts) };
     default:
       throw new Error(`unknown cut ${JSON.stringify(tile satisfies never)}`);
   }
 }
 
-function tiled(tile: Extract<MatMulTile, { kind: 'tiled' }>, hasBias: boolean, finish: Finish | undefined): string {
+function tiled(tile: Extract<MatMulTile, { kind: 'tiled' }>, parts: Parts): string {
   const { tileM, tileN, tileK, threadM, threadN } = tile;
   const threadsN = tileN / threadN;
   const threads = (tileM / threadM) * threadsN;
@@ -177,7 +94,7 @@ function tiled(tile: Extract<MatMulTile, { kind: 'tiled' }>, hasBias: boolean, f
     range(4).map((i) => ({ value: `${name}.${'xyzw'[i]}`, row: g * rowGap + r, column: c * columnGap + i })),
   );
   return wgsl`
-${declarations(hasBias, finish)}
+${declarations(parts)}
 const THREADS = ${threads}u;
 // Both tiles are k-major, so that the registers' worth of rows and columns of one k lie together.
 var<workgroup> a_tile: array<${rowType}, ${(tileM * tileK) / rowStep}>;
@@ -246,20 +163,19 @@ ${registers.map(({ name }) => `    var ${name} = vec4<f32>();`).join('\n')}
     }
     let row = row0 + my_rows * ${rowStep}u;
     let column = column0 + my_columns * 4u;
-${storeAll(results, hasBias, finish)}
+${storeAll(results, parts)}
   }
 }`;
 }
 
-function direct(
-  { threadM, threadN }: Extract<MatMulTile, { kind: 'direct' }>,
-  hasBias: boolean,
-  finish: Finish | undefined,
-): string {
+function direct({ threadM, threadN }: Extract<MatMulTile, { kind: 'direct' }>, parts: Parts): string {
   const type = threadN === 4 ? 'vec4<f32>' : 'f32';
-  const columns = range(threadN).map((c) => `b[b_at + b_column${c}]`);
+  const vector = (of: (c: number) => string): string =>
+    threadN === 4 ? `vec4<f32>(${range(4).map(of).join(', ')})` : of(0);
+  const weight = vector((c) => `b[b_at + b_column${c}]`);
+  const modulation = vector((c) => `b[b_at + gap + b_column${c}]`);
   return wgsl`
-${declarations(hasBias, finish)}
+${declarations(parts)}
 @compute @workgroup_size(${DIRECT_WORKGROUP})
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let z = id.z;
@@ -281,6 +197,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     var b_at = blocks[z].b_start + outer * blocks[z].b_outer + inner * blocks[z].b_inner;
     let a_step = blocks[z].a_column;
     let b_step = blocks[z].b_row;
+#if ${parts.modulated}
+    let s_at = blocks[z].s_start + outer * blocks[z].s_outer + inner * blocks[z].s_inner;
+    let gap = blocks[z].gap;
+#endif
     // Rows and columns past the edge repeat the last one; store() leaves them out.
 ${range(threadM)
   .map((r) => `    var a_at${r} = a_base + min(row + ${r}u, m - 1u) * blocks[z].a_row;`)
@@ -292,7 +212,7 @@ ${range(threadM)
   .map((r) => `    var s${r} = ${type}();`)
   .join('\n')}
     for (var kk = 0u; kk < k; kk++) {
-      let y = ${threadN === 4 ? `vec4<f32>(${columns.join(', ')})` : columns[0]};
+      let y = ${parts.modulated ? `${weight} + s[s_at + kk * blocks[z].s_column] * ${modulation}` : weight};
       b_at += b_step;
 ${range(threadM)
   .map((r) => `      s${r} += a[a_at${r}] * y; a_at${r} += a_step;`)
@@ -302,23 +222,18 @@ ${storeAll(
   range(threadM).flatMap((r) =>
     range(threadN).map((c) => ({ value: threadN === 1 ? `s${r}` : `s${r}.${'xyzw'[c]}`, row: r, column: c })),
   ),
-  hasBias,
-  finish,
+  parts,
 )}
   }
 }`;
 }
 
-function rows(
-  { lanes, columns }: Extract<MatMulTile, { kind: 'rows' }>,
-  hasBias: boolean,
-  finish: Finish | undefined,
-): string {
+function rows({ lanes, columns }: Extract<MatMulTile, { kind: 'rows' }>, parts: Parts): string {
   const perGroup = ROWS_WORKGROUP / lanes;
   const all = range(columns);
   const steps = range(Math.log2(lanes)).map((i) => lanes >> (i + 1));
   return wgsl`
-${declarations(hasBias, finish)}
+${declarations(parts)}
 var<workgroup> partial: array<f32, ${ROWS_WORKGROUP * columns}>;
 @compute @workgroup_size(${ROWS_WORKGROUP})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -359,8 +274,7 @@ ${all.map((c) => `      partial[thread * ${columns}u + ${c}u] += partial[(thread
 ${all.map((c) => `    s${c} = partial[thread * ${columns}u + ${c}u];`).join('\n')}
 ${storeAll(
   all.map((c) => ({ value: `s${c}`, row: 0, column: c })),
-  hasBias,
-  finish,
+  parts,
 )}
     }
     workgroupBarrier();

@@ -1,8 +1,9 @@
 import { DIRECT_WORKGROUP, matMul, ROWS_WORKGROUP, type MatMulTile } from '../../../shaders/matmul.js';
+import type { Loads, StagedTile } from '../../../shaders/matmul_staged.js';
 import type { WebGpuProgram } from '../../../shaders/program.js';
 import type { DeviceCaps, ParameterValue, Step } from '../../compile/kernel.js';
 import { deviceType, type View } from '../../compile/view.js';
-import { evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
+import { divideExact, equal, evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
 import { trafficBytes } from '../elementwise/kernel.js';
 import type { ChainCode } from '../elementwise/chain.js';
 
@@ -26,7 +27,6 @@ export interface MatMulCall {
 const TILES = {
   large: { kind: 'tiled', tileM: 128, tileN: 64, tileK: 16, threadM: 8, threadN: 4 },
   wide: { kind: 'tiled', tileM: 64, tileN: 64, tileK: 16, threadM: 4, threadN: 4 },
-  few: { kind: 'tiled', tileM: 64, tileN: 64, tileK: 32, threadM: 4, threadN: 4 },
   small: { kind: 'tiled', tileM: 32, tileN: 32, tileK: 16, threadM: 4, threadN: 4 },
   direct: { kind: 'direct', threadM: 8, threadN: 4 },
   directThin: { kind: 'direct', threadM: 4, threadN: 1 },
@@ -42,27 +42,64 @@ interface TileChoice {
   readonly others: readonly { readonly tile: MatMulTile; readonly from: number; readonly below: number }[];
 }
 
+/** Whether a multiple of 4 words lies between the elements of these dimensions, and before the first. */
+function isAligned(view: View, dimensions: readonly number[]): boolean {
+  const isMultiple = (dim: Dim): boolean => divideExact(dim, 4) !== undefined;
+  return isMultiple(view.offset) && dimensions.every((d) => view.shape[d] === 1 || isMultiple(view.strides[d]!));
+}
+
+/** What the operands allow to be read in vectors of 4. Storages begin on multiples of more than that. */
+function loadsOf(a: View, b: View): { readonly a: StagedTile['a']; readonly b: Loads } {
+  const whole = (dim: Dim): boolean => divideExact(dim, 4) !== undefined && !equal(dim, 0);
+  const [k, n] = [a.shape[3]!, b.shape[3]!];
+  const aAlong = equal(a.strides[3]!, 1) && whole(k) && isAligned(a, [0, 1, 2]);
+  const bAlong = equal(b.strides[2]!, 1) && whole(k) && isAligned(b, [0, 1, 3]);
+  const bAcross = equal(b.strides[3]!, 1) && whole(n) && isAligned(b, [0, 1, 2]);
+  return { a: aAlong ? 'along' : 'words', b: bAcross ? 'across' : bAlong ? 'along' : 'words' };
+}
+
+function staged(
+  [tileM, tileN, tileK]: readonly [number, number, number],
+  [threadM, threadN]: readonly [4 | 8, 4 | 8],
+  slices: 1 | 4,
+  loads: Pick<StagedTile, 'a' | 'b'>,
+): StagedTile {
+  return { kind: 'staged', tileM, tileN, tileK, threadM, threadN, slices, ...loads };
+}
+
 /** Lanes for a row of k elements: each takes a few of them. */
 function lanesFor(k: Dim): number {
   return typeof k === 'number' && k <= 64 ? 8 : 32;
 }
 
-/** Few columns: several invocations a row. Few columns or rows: small tiles waste less. Otherwise by what fills the device. */
-function chooseTile(m: Dim, n: Dim, k: Dim, caps: DeviceCaps): TileChoice {
+/**
+ * Few columns: several invocations a row. Few columns or rows: small tiles waste less. Otherwise by what fills the
+ * device: few tiles are cut along k too, for each step waits for memory and a multiprocessor has little else to do.
+ */
+function chooseTile(a: View, b: View, caps: DeviceCaps): TileChoice {
+  const [m, k, n] = [a.shape[2]!, a.shape[3]!, b.shape[3]!];
   const most = (dim: Dim, limit: number): boolean => typeof dim === 'number' && dim <= limit;
   const only = (tile: MatMulTile): TileChoice => ({ tile, others: [] });
   if (caps.software) return only(most(n, 2) ? TILES.directThin : TILES.direct);
   if (most(n, 4)) return only({ kind: 'rows', lanes: lanesFor(k), columns: n as number });
   if (most(n, 32) || most(m, 32)) return only(TILES.small);
-  const large = { tile: TILES.large, from: MANY_TILES, below: Number.POSITIVE_INFINITY };
-  const few = { tile: TILES.few, from: 0, below: FEW_TILES };
-  return { tile: TILES.wide, others: most(k, 128) ? [large] : [large, few] };
+  const loads = loadsOf(a, b);
+  const isVector = loads.a !== 'words' && loads.b !== 'words';
+  const wide = isVector ? staged([64, 64, 16], [4, 4], 1, loads) : TILES.wide;
+  const large = {
+    tile: isVector ? staged([128, 64, 16], [8, 4], 1, loads) : TILES.large,
+    from: MANY_TILES,
+    below: Number.POSITIVE_INFINITY,
+  };
+  const few = { tile: staged([32, 32, 64], [4, 4], 4, loads), from: 0, below: FEW_TILES };
+  return { tile: wide, others: most(k, 64) ? [large] : [large, few] };
 }
 
 /** Workgroups that cover m x n `batches` times. */
 export function workgroupsOf(tile: MatMulTile, m: number, n: number, batches: number): number {
   switch (tile.kind) {
     case 'tiled':
+    case 'staged':
       return Math.ceil(m / tile.tileM) * Math.ceil(n / tile.tileN) * batches;
     case 'direct':
       return Math.ceil((Math.ceil(m / tile.threadM) * Math.ceil(n / tile.threadN) * batches) / DIRECT_WORKGROUP);
@@ -93,7 +130,7 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
     bound: 'arithmetic',
     detail: `m=${m} n=${n} k=${k} batches=${mul(outer, inner)}`,
     webgpu(caps) {
-      const { tile, others } = chooseTile(m, n, k, caps);
+      const { tile, others } = chooseTile(a, b, caps);
       const programOf = (cut: MatMulTile): WebGpuProgram =>
         matMul({
           tile: cut,
