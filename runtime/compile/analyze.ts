@@ -208,7 +208,8 @@ export function analyze(graph: Graph): AnalyzedGraph {
   };
 }
 
-function needed(graph: Graph, done: readonly AnalyzedNode[], known: ReadonlyMap<string, Known>): AnalyzedNode[] {
+/** The nodes that an output needs. */
+export function needed(graph: Graph, done: readonly AnalyzedNode[], known: ReadonlyMap<string, Known>): AnalyzedNode[] {
   const wanted = new Set(graph.outputs.map((o) => o.name).filter((name) => !known.has(name)));
   const kept: AnalyzedNode[] = [];
   for (const analyzed of [...done].reverse()) {

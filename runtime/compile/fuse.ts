@@ -1,6 +1,7 @@
 import { shapesEqual, type Dim } from '../graph/dim.js';
 import type { Node } from '../graph/graph.js';
 import type { Chain, Source } from '../operators/elementwise/chain.js';
+import { MODULATED_MATMUL } from '../operators/matmul/modulated.js';
 import { NodeContext } from '../operators/operator.js';
 import type { AnalyzedGraph, AnalyzedNode } from './analyze.js';
 import { chainOf, type NamedChain } from './chains.js';
@@ -18,7 +19,7 @@ export interface Epilogue {
   readonly shapes: ReadonlyMap<number, readonly Dim[]>;
 }
 
-const PRODUCTS = new Set(['MatMul', 'Gemm']);
+const PRODUCTS = new Set(['MatMul', 'Gemm', MODULATED_MATMUL.type]);
 /** Input 2 of a product is what is added to it; what its functions read comes behind. */
 const ADDEND = 2;
 /** Inputs that a product may have: a stage of an adapter binds at least 8 buffers, one of them the output. */

@@ -3,11 +3,10 @@ import { broadcastView, collapse, deviceType, reshapeView, transposeView, type V
 import { equal, shapeText, type Dim } from '../../graph/dim.js';
 import { sizeOf } from '../../graph/tensor.js';
 import { broadcastOffsets, broadcastShapes } from '../broadcast.js';
-import { chainCode } from '../elementwise/chain.js';
-import { copyStep } from '../elementwise/kernel.js';
 import type { NodeContext, Operator, ReferenceTensor, ValueType } from '../operator.js';
 import { shownByShapes } from '../rows.js';
-import { matMulStep, type MatMulCall } from './kernel.js';
+import { addedOf, finishOf, othersOf, resultOf } from './finish.js';
+import { matMulStep } from './kernel.js';
 
 function requireFloat(context: NodeContext): void {
   for (let i = 0; i < Math.min(3, context.inputCount); i++) {
@@ -115,40 +114,6 @@ function lowerMatMul(lowering: Lowering): void {
   if (!merged) throw context.unsupported(`batch dimensions ${shapeText(rest)} of this layout`);
   lowering.emit(matMulStep({ name: 'MatMul', alpha: 1, beta: 1, ...merged, ...finishOf(lowering) }));
   place();
-}
-
-/** The result in the shape of the product. Fusion may have renamed it; `place` moves it where strides do not allow that. */
-function resultOf(lowering: Lowering, shape: readonly Dim[]): { readonly output: View; place(): void } {
-  const target = lowering.output(0);
-  const output = reshapeView(target, shape);
-  if (output) return { output, place: () => {} };
-  const scratch = lowering.scratch('result', target.dtype, shape);
-  return { output: scratch, place: () => lowering.emit(copyStep(reshapeView(scratch, target.shape)!, target)) };
-}
-
-/** Input `index`, which fusion added, in the shape of the product. */
-function addedOf(lowering: Lowering, index: number, shape: readonly Dim[]): View | undefined {
-  const view = lowering.optional(index);
-  const outer = lowering.epilogue?.shapes.get(index);
-  if (!view || !outer) return undefined;
-  const wide = broadcastView(view, outer);
-  return reshapeView(wide, shape) ?? reshapeView(lowering.dense(wide), shape)!;
-}
-
-/** Inputs behind the addend: what the functions of the elements read. */
-function othersOf(lowering: Lowering, shape: readonly Dim[]): View[] {
-  const count = Math.max(0, lowering.context.inputCount - 3);
-  return Array.from({ length: count }, (_, i) => addedOf(lowering, 3 + i, shape)!);
-}
-
-/** The functions that fusion hung on the product, as the kernel takes them. */
-function finishOf({ epilogue, context }: Lowering): Pick<MatMulCall, 'finish'> {
-  if (!epilogue || epilogue.chain.length === 0) return {};
-  const others = Array.from({ length: Math.max(0, context.inputCount - 3) }, (_, i) => ({
-    of: 3 + i,
-    type: deviceType(context.input(3 + i).dtype),
-  }));
-  return { finish: chainCode(epilogue.chain, [{ of: 'result', type: 'f32' }, ...others]) };
 }
 
 /** Row-major product of [m, k] and [k, n] at the given offsets, in float64. */

@@ -18,6 +18,11 @@ export interface MatMulCall {
   readonly bias?: View;
   readonly alpha: number;
   readonly beta: number;
+  /**
+   * Scales a second matrix, `gap` elements behind B, by a line of k, [outer, inner, 1, k], and adds it to B: another B for
+   * each batch, which never lies in memory.
+   */
+  readonly modulator?: { readonly view: View; readonly gap: Dim };
   /** What `finish` reads beside the elements, broadcast to the output's shape. */
   readonly others: readonly View[];
   /** A function of the finished elements and of `others`. */
@@ -95,6 +100,24 @@ function chooseTile(a: View, b: View, caps: DeviceCaps): TileChoice {
   return { tile: wide, others: most(k, 64) ? [large] : [large, few] };
 }
 
+/** Most rows and columns of a tile that is cut to a product's own size, and most invocations for it. */
+const MOST_FITTED = 256;
+
+/** A product for each row of a batch: one tile of its own size, where a workgroup can take it, wastes nothing. */
+function modulatedTile(a: View, b: View, caps: DeviceCaps): TileChoice {
+  const [m, n] = [a.shape[2]!, b.shape[3]!];
+  if (caps.software) return { tile: TILES.direct, others: [] };
+  const loads = loadsOf(a, b);
+  const rest = { a: loads.a, b: loads.b === 'across' ? loads.b : ('words' as const) };
+  if (typeof m !== 'number' || typeof n !== 'number')
+    return { tile: staged([64, 64, 16], [4, 4], 1, rest), others: [] };
+  const [tileM, tileN] = [Math.ceil(m / 4) * 4, Math.ceil(n / 8) * 8];
+  const invocations = (tileM / 4) * (tileN / 8);
+  const isFitting = tileM + tileN <= MOST_FITTED && invocations <= Math.min(MOST_FITTED, caps.maxWorkgroupInvocations);
+  const tile = isFitting ? staged([tileM, tileN, 16], [4, 8], 1, rest) : staged([64, 64, 16], [4, 4], 1, rest);
+  return { tile, others: [] };
+}
+
 /** Workgroups that cover m x n `batches` times. */
 export function workgroupsOf(tile: MatMulTile, m: number, n: number, batches: number): number {
   switch (tile.kind) {
@@ -112,10 +135,10 @@ export function workgroupsOf(tile: MatMulTile, m: number, n: number, batches: nu
 
 /** The step of one product. Operations: 2 m n k a batch. */
 export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
-  const { a, b, output, bias, others: read, finish } = call;
+  const { a, b, output, bias, modulator, others: read, finish } = call;
   const [outer, inner, m, n] = output.shape as [Dim, Dim, Dim, Dim];
   const k = a.shape[3]!;
-  const views = [a, b, ...(bias ? [bias] : []), ...read];
+  const views = [a, b, ...(bias ? [bias] : []), ...(modulator ? [modulator.view] : []), ...read];
   const place = (name: string, v: View): Record<string, ParameterValue> => ({
     [`${name}_start`]: { start: v },
     [`${name}_outer`]: v.strides[0]!,
@@ -130,11 +153,12 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
     bound: 'arithmetic',
     detail: `m=${m} n=${n} k=${k} batches=${mul(outer, inner)}`,
     webgpu(caps) {
-      const { tile, others } = chooseTile(a, b, caps);
+      const { tile, others } = modulator ? modulatedTile(a, b, caps) : chooseTile(a, b, caps);
       const programOf = (cut: MatMulTile): WebGpuProgram =>
         matMul({
           tile: cut,
           hasBias: bias !== undefined,
+          modulated: modulator !== undefined,
           ...(finish
             ? {
                 finish: {
@@ -169,6 +193,7 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
               : { bias_start: 0, bias_outer: 0, bias_inner: 0, bias_row: 0, bias_column: 0 }),
             alpha: { f32: call.alpha },
             beta: { f32: call.beta },
+            ...(modulator ? { ...place('s', modulator.view), gap: modulator.gap } : {}),
             ...Object.assign({}, ...read.map((view, i) => place(`other${i}`, view))),
             ...Object.fromEntries(Object.entries(finish?.scalars ?? {}).map(([name, f32]) => [name, { f32 }])),
           },
