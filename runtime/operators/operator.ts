@@ -153,6 +153,10 @@ export interface RowContext {
   readonly context: NodeContext;
   /** Whether the leading dimension of input `index` is a multiple of the row symbol. */
   carriesRows(index: number): boolean;
+  /** The dimension of input `index` that is a multiple of the row symbol; undefined where it has no rows. */
+  rowAxis(index: number): number | undefined;
+  /** As rowAxis, of the first output. */
+  readonly outputAxis: number | undefined;
 }
 
 /**
@@ -173,6 +177,11 @@ export interface Operator {
   reference(context: ReferenceContext): readonly ReferenceTensor[];
   /** What shapes do not show of how rows are treated; see operators/rows.ts. */
   rows(context: RowContext): RowBehaviour;
+  /**
+   * Asked in place of `rows` where an operand or the result has its rows in another dimension than the leading one:
+   * whether rows stay apart. Absent: they do not.
+   */
+  keepsRows?(context: RowContext): boolean;
   /** Emits kernel steps, or views, for the outputs. Absent where the operator must fold at load. */
   lower?(lowering: Lowering): void;
 }

@@ -5,7 +5,7 @@ import { CAST, CAST_LIKE } from './cast.js';
 import { CLIP } from './clip.js';
 import { foldElementwise } from './fold.js';
 import { elementwiseStep } from './kernel.js';
-import { shownByShapes } from '../rows.js';
+import { alignedRows, shownByShapes } from '../rows.js';
 import { mapReference } from './semantics.js';
 import { ELEMENTWISE, type ElementwiseEntry } from './table.js';
 import { arithmeticType, commonType, variantName, wrapped } from './types.js';
@@ -47,6 +47,7 @@ function operatorOf(entry: ElementwiseEntry): Operator {
       return [entry.averages ? { ...folded, data: folded.data.map((v) => v / inputs.length) } : folded];
     },
     rows: shownByShapes,
+    keepsRows: (row) => alignedRows(row, Math.max(...inputsOf(row.context).map((t) => t.shape.length))),
     lower(lowering) {
       const { context } = lowering;
       const { dtype } = context.input(0);

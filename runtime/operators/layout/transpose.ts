@@ -35,5 +35,6 @@ export const TRANSPOSE: Operator = {
   },
   reference: (context) => [transposeReference(context.input(0), permutation(context.shapes))],
   rows: shownByShapes,
+  keepsRows: () => true,
   lower: (lowering) => lowering.alias(0, transposeView(lowering.view(0), permutation(lowering.context))),
 };
