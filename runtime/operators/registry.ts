@@ -26,6 +26,7 @@ import type { Operator } from './operator.js';
 import { QUANTIZE_OPERATORS } from './quantize/index.js';
 import { REDUCE_OPERATORS } from './reduce/index.js';
 import { SCAN_OPERATORS } from './scan/index.js';
+import { SEQUENCE_OPERATORS } from './sequence/index.js';
 import { SHAPE_OPERATORS } from './shape/index.js';
 import { SOFTMAX_OPERATORS } from './softmax/index.js';
 import { TOP_K } from './sort/top-k.js';
@@ -66,6 +67,7 @@ export const COMPOSITES: readonly Composite[] = [
   ...REARRANGING_COMPOSITES,
   ...CONTROL_FLOW,
   ...ATTENTION_OPERATORS,
+  ...SEQUENCE_OPERATORS,
 ];
 
 const DOMAINS = new Set(['', BRAID_DOMAIN]);

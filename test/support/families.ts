@@ -25,6 +25,7 @@ import type { Operator } from '../../runtime/operators/operator.js';
 import { QUANTIZE_OPERATORS } from '../../runtime/operators/quantize/index.js';
 import { REDUCE_OPERATORS } from '../../runtime/operators/reduce/index.js';
 import { SCAN_OPERATORS } from '../../runtime/operators/scan/index.js';
+import { SEQUENCE_OPERATORS } from '../../runtime/operators/sequence/index.js';
 import { SHAPE_OPERATORS } from '../../runtime/operators/shape/index.js';
 import { SOFTMAX_OPERATORS } from '../../runtime/operators/softmax/index.js';
 import { TOP_K } from '../../runtime/operators/sort/top-k.js';
@@ -45,6 +46,7 @@ export const FAMILIES = {
   quantize: QUANTIZE_OPERATORS,
   reduce: REDUCE_OPERATORS,
   scan: SCAN_OPERATORS,
+  sequence: SEQUENCE_OPERATORS,
   softmax: SOFTMAX_OPERATORS,
   normalization: NORMALIZATION_OPERATORS,
 } satisfies Record<string, readonly (Operator | Composite)[]>;

@@ -4,6 +4,7 @@ import type { Graph } from '../../graph/graph.js';
 import { tensorOf, toFloat64 } from '../../graph/tensor.js';
 import type { Composite, Scope } from '../composite.js';
 import { expandEmbeddingBag } from '../embedding-bag/loop.js';
+import { expandSequenceBag } from '../embedding-bag/sequence-loop.js';
 import type { NodeContext } from '../operator.js';
 
 /** Most iterations that a loop is unrolled to. */
@@ -76,7 +77,7 @@ const LOOP: Composite = {
   opsets: [7, 27],
   expand(context, scope) {
     const graph = body(context, 'body');
-    if (expandEmbeddingBag(context, scope, graph)) return;
+    if (expandEmbeddingBag(context, scope, graph) || expandSequenceBag(context, scope, graph)) return;
     const [count, condition, ...initial] = context.node.inputs as [string, string | undefined, ...string[]];
     const trips = count ? context.requiredInts(0, 'the trip count')[0]! : Infinity;
     let goesOn = condition ? truth(scope, condition) : true;
