@@ -109,6 +109,8 @@ class Destinations {
       'CastLike',
       'Dropout',
       'Gather',
+      'Diagonal',
+      'Unfold',
       'Concat',
       'Max',
       'Mean',

@@ -2,6 +2,7 @@ import type { Node } from '../graph/graph.js';
 import { ATTENTION_OPERATORS } from './attention/index.js';
 import { BRAID_DOMAIN, type Composite } from './composite.js';
 import { CONTROL_FLOW } from './control/index.js';
+import { CONVOLUTIONS, WINDOW_OPERATORS } from './convolution/index.js';
 import { EINSUM_OPERATORS } from './einsum/index.js';
 import { ELEMENTWISE_OPERATORS } from './elementwise/index.js';
 import { EMBEDDING_BAG_OPERATORS } from './embedding-bag/index.js';
@@ -51,6 +52,7 @@ export const OPERATORS: readonly Operator[] = [
   TRILU,
   DIAGONAL,
   EYE_LIKE,
+  ...WINDOW_OPERATORS,
   REVERSE_SEQUENCE,
   TOP_K,
   ...MATMUL_OPERATORS,
@@ -68,6 +70,7 @@ export const COMPOSITES: readonly Composite[] = [
   ...CONTROL_FLOW,
   ...ATTENTION_OPERATORS,
   ...SEQUENCE_OPERATORS,
+  ...CONVOLUTIONS,
 ];
 
 const DOMAINS = new Set(['', BRAID_DOMAIN]);

@@ -1,6 +1,7 @@
 import { ATTENTION_OPERATORS } from '../../runtime/operators/attention/index.js';
 import type { Composite } from '../../runtime/operators/composite.js';
 import { CONTROL_FLOW } from '../../runtime/operators/control/index.js';
+import { CONVOLUTIONS, WINDOW_OPERATORS } from '../../runtime/operators/convolution/index.js';
 import { EINSUM_OPERATORS } from '../../runtime/operators/einsum/index.js';
 import { ELEMENTWISE_OPERATORS } from '../../runtime/operators/elementwise/index.js';
 import { EMBEDDING_BAG_OPERATORS } from '../../runtime/operators/embedding-bag/index.js';
@@ -39,6 +40,7 @@ export const FAMILIES = {
   indexing: [...INDEXED_GATHER_OPERATORS, ...SCATTER_OPERATORS, ONE_HOT, REVERSE_SEQUENCE, TOP_K],
   arrangement: [PAD, TILE, TRILU, EYE_LIKE, DIAGONAL, ...REARRANGING_COMPOSITES],
   'embedding-bag': EMBEDDING_BAG_OPERATORS,
+  convolution: [...WINDOW_OPERATORS, ...CONVOLUTIONS],
   einsum: EINSUM_OPERATORS,
   control: CONTROL_FLOW,
   attention: ATTENTION_OPERATORS,
