@@ -54,6 +54,7 @@ export function analyzeRows(analyzed: AnalyzedGraph): RowAnalysis {
       carriesRows: (i) => axes[i] === 0,
       rowAxis: (i) => axes[i],
       outputAxis,
+      outputRank: out.length === 0 ? 0 : types.get(out[0]!)!.shape.length,
     };
     for (const name of out) {
       const { shape } = types.get(name)!;

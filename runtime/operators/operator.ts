@@ -157,6 +157,7 @@ export interface RowContext {
   rowAxis(index: number): number | undefined;
   /** As rowAxis, of the first output. */
   readonly outputAxis: number | undefined;
+  readonly outputRank: number;
 }
 
 /**

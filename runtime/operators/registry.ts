@@ -25,6 +25,7 @@ import { MATMUL_OPERATORS } from './matmul/index.js';
 import { NORMALIZATION_OPERATORS } from './normalization/index.js';
 import type { Operator } from './operator.js';
 import { QUANTIZE_OPERATORS } from './quantize/index.js';
+import { RECURRENT_OPERATORS } from './recurrent/index.js';
 import { REDUCE_OPERATORS } from './reduce/index.js';
 import { SCAN_OPERATORS } from './scan/index.js';
 import { SEQUENCE_OPERATORS } from './sequence/index.js';
@@ -71,6 +72,7 @@ export const COMPOSITES: readonly Composite[] = [
   ...ATTENTION_OPERATORS,
   ...SEQUENCE_OPERATORS,
   ...CONVOLUTIONS,
+  ...RECURRENT_OPERATORS,
 ];
 
 const DOMAINS = new Set(['', BRAID_DOMAIN]);

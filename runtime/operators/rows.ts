@@ -14,9 +14,9 @@ export function mixesAlong(row: RowContext, index: number, axis: number): RowBeh
 }
 
 /** For keepsRows: whether every input with rows has them where broadcasting puts those of the output. */
-export function alignedRows({ context, rowAxis, outputAxis }: RowContext, rank: number): boolean {
+export function alignedRows({ context, rowAxis, outputAxis, outputRank }: RowContext): boolean {
   return Array.from({ length: context.inputCount }, (_, i) => i).every((i) => {
     const axis = rowAxis(i);
-    return axis === undefined || axis + rank - context.input(i).shape.length === outputAxis;
+    return axis === undefined || axis + outputRank - context.input(i).shape.length === outputAxis;
   });
 }

@@ -24,6 +24,7 @@ import { MATMUL_OPERATORS } from '../../runtime/operators/matmul/index.js';
 import { NORMALIZATION_OPERATORS } from '../../runtime/operators/normalization/index.js';
 import type { Operator } from '../../runtime/operators/operator.js';
 import { QUANTIZE_OPERATORS } from '../../runtime/operators/quantize/index.js';
+import { RECURRENT_OPERATORS } from '../../runtime/operators/recurrent/index.js';
 import { REDUCE_OPERATORS } from '../../runtime/operators/reduce/index.js';
 import { SCAN_OPERATORS } from '../../runtime/operators/scan/index.js';
 import { SEQUENCE_OPERATORS } from '../../runtime/operators/sequence/index.js';
@@ -46,6 +47,7 @@ export const FAMILIES = {
   attention: ATTENTION_OPERATORS,
   matmul: MATMUL_OPERATORS,
   quantize: QUANTIZE_OPERATORS,
+  recurrent: RECURRENT_OPERATORS,
   reduce: REDUCE_OPERATORS,
   scan: SCAN_OPERATORS,
   sequence: SEQUENCE_OPERATORS,

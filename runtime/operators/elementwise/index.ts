@@ -47,7 +47,7 @@ function operatorOf(entry: ElementwiseEntry): Operator {
       return [entry.averages ? { ...folded, data: folded.data.map((v) => v / inputs.length) } : folded];
     },
     rows: shownByShapes,
-    keepsRows: (row) => alignedRows(row, Math.max(...inputsOf(row.context).map((t) => t.shape.length))),
+    keepsRows: alignedRows,
     lower(lowering) {
       const { context } = lowering;
       const { dtype } = context.input(0);

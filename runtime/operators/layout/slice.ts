@@ -99,6 +99,10 @@ export const SLICE: Operator = {
     )
       ? 'mixing'
       : 'parallel',
+  keepsRows: ({ context, rowAxis }) =>
+    rangesOf(context).every(
+      (r) => r.axis !== rowAxis(0) || (r.step === 1 && equal(r.count, context.input(0).shape[r.axis]!)),
+    ),
   lower(lowering) {
     const view = rangesOf(lowering.context).reduce(
       (v, r) => sliceView(v, r.axis, r.start, r.count, r.step),
@@ -146,6 +150,7 @@ export const SPLIT: Operator = {
   fold: (context, outputs) => partsOf(context).map((r, i) => sliceKnown(context, r, outputs[i]!)),
   reference: (context) => partsOf(context.shapes).map((r) => sliceReference(context.input(0), r)),
   rows: (row) => mixesAlong(row, 0, partsOf(row.context)[0]!.axis),
+  keepsRows: ({ context, rowAxis }) => partsOf(context)[0]!.axis !== rowAxis(0),
   lower(lowering) {
     const view = lowering.view(0);
     partsOf(lowering.context).forEach((r, i) => lowering.alias(i, sliceView(view, r.axis, r.start, r.count)));

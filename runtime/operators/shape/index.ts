@@ -74,6 +74,7 @@ const CONSTANT_OF_SHAPE: Operator = {
     return [{ dtype: value?.dtype ?? 'float32', dims, data: new Float64Array(sizeOf(dims)).fill(element) }];
   },
   rows: shownByShapes,
+  keepsRows: () => true,
   lower(lowering) {
     const value = lowering.context.attributes.tensor('value') ?? tensorOf('float32', [1], [0]);
     const { shape } = lowering.outputs[0]!;
