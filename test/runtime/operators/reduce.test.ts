@@ -201,6 +201,78 @@ const INTEGERS: Case[] = [
     ],
     [9_800_000_000, 53],
   ),
+  whole(
+    'ReduceL2',
+    'int32',
+    [
+      [-3, 4],
+      [7, 1],
+    ],
+    [5, 7],
+  ),
+  whole(
+    'ReduceL2',
+    'int64',
+    [
+      [300, -400],
+      [7, 0],
+    ],
+    [500, 7],
+  ),
+  whole(
+    'ReduceL2',
+    'uint32',
+    [
+      [6, 8],
+      [1, 1],
+    ],
+    [10, 1],
+  ),
+  whole(
+    'ReduceL2',
+    'uint64',
+    [
+      [5, 12],
+      [0, 0],
+    ],
+    [13, 0],
+  ),
+  whole(
+    'ReduceLogSum',
+    'int64',
+    [
+      [20, 1],
+      [1, 0],
+    ],
+    [3, 0],
+  ),
+  whole(
+    'ReduceLogSum',
+    'uint32',
+    [
+      [100, 50],
+      [1, 2],
+    ],
+    [5, 1],
+  ),
+  whole(
+    'ReduceLogSumExp',
+    'int32',
+    [
+      [-9, 4],
+      [7, 7],
+    ],
+    [4, 7],
+  ),
+  whole(
+    'ReduceLogSumExp',
+    'int64',
+    [
+      [-9, -4],
+      [70, 7],
+    ],
+    [-3, 70],
+  ),
   none('ReduceMax', 'float32', -Infinity),
   none('ReduceMin', 'float32', Infinity),
   none('ReduceMax', 'int32', -(2 ** 31)),
