@@ -2,6 +2,7 @@ import type { DataType } from '../graph/dtype.js';
 import type { Dim } from '../graph/dim.js';
 import type { Attribute, Graph, Node } from '../graph/graph.js';
 import { tensorOf, toFloat64, type Tensor } from '../graph/tensor.js';
+import type { ArithmeticType } from './elementwise/types.js';
 import type { Known, NodeContext, ValueType } from './operator.js';
 
 /** Version of the ONNX operator set that expansions are written in. */
@@ -37,6 +38,9 @@ export interface Composite {
   readonly type: string;
   readonly domain?: string;
   readonly opsets: readonly [first: number, last: number];
+  /** As of an operator. */
+  readonly types?: readonly ArithmeticType[];
+  readonly note?: string;
   /** Adds nodes to `scope` until every output of the node is made. Throws as an operator's `infer` does. */
   expand(context: NodeContext, scope: Scope): void;
 }

@@ -5,6 +5,7 @@ import type { Node } from '../graph/graph.js';
 import { toFloat64, type Tensor } from '../graph/tensor.js';
 import type { Lowering } from '../compile/lowering.js';
 import { Attributes, nodeLabel } from './attributes.js';
+import type { ArithmeticType } from './elementwise/types.js';
 
 /** Element type and shape of a value. The rank is always known. */
 export interface ValueType {
@@ -170,6 +171,12 @@ export interface Operator {
   readonly domain?: string;
   /** First and last version of the ONNX operator set whose semantics are covered. */
   readonly opsets: readonly [first: number, last: number];
+  /** What the kernels compute with. Default: every type. */
+  readonly types?: readonly ArithmeticType[];
+  /** Whether results are windows on the memory of inputs, so that nothing runs. Default: never. */
+  readonly aliases?: 'always' | 'sometimes';
+  /** What a user of the operator has to know beyond its ONNX definition; for docs/operators.md. */
+  readonly note?: string;
   /** Types of the outputs. Throws MODEL_INVALID or MODEL_UNSUPPORTED naming the node. */
   infer(context: NodeContext): readonly ValueType[];
   /** Values of the outputs where they follow from symbolic inputs or from types alone. Constants fold by `reference`. */

@@ -25,6 +25,7 @@ function truth(scope: Scope, name: string): boolean | undefined {
 /** If(cond): the branch that a condition known at load takes; of one that data decides, both, and a choice of results. */
 const IF: Composite = {
   type: 'If',
+  note: 'one branch where the condition is known at load, otherwise both and `Where`',
   opsets: [7, 27],
   expand(context, scope) {
     const [condition] = context.node.inputs as [string];
@@ -74,6 +75,7 @@ function tooMany(context: NodeContext): BraidError {
 /** Loop(M, cond, v): an EmbeddingBag where it is one, otherwise unrolled where the number of iterations is known at load. */
 const LOOP: Composite = {
   type: 'Loop',
+  note: `unrolled to at most ${MOST_ITERATIONS} iterations, known at load`,
   opsets: [7, 27],
   expand(context, scope) {
     const graph = body(context, 'body');
@@ -103,6 +105,7 @@ const LOOP: Composite = {
 /** Scan(state, inputs): unrolled over an axis of fixed size. */
 const SCAN: Composite = {
   type: 'Scan',
+  note: `unrolled to at most ${MOST_ITERATIONS} iterations, known at load`,
   opsets: [9, 27],
   expand(context, scope) {
     const graph = body(context, 'body');

@@ -76,6 +76,8 @@ function multiplied(context: NodeContext, scope: Scope): string {
 /** Conv(X, W, B): a matrix product over the windows, in one dimension or more. */
 export const CONV: Composite = {
   type: 'Conv',
+  types: ['f32'],
+  note: 'a matrix product over the windows',
   opsets: [7, 27],
   expand(context, scope) {
     let result = multiplied(context, scope);

@@ -37,6 +37,7 @@ function pooled(context: NodeContext, scope: Scope, fill: number): Pooled {
 /** MaxPool(X): the largest of each window; what lies around counts for nothing. */
 const MAX_POOL: Composite = {
   type: 'MaxPool',
+  note: 'without the output of indices',
   opsets: [7, 27],
   expand(context, scope) {
     scope.output(0, pooled(context, scope, rangeOf(context.input(0).dtype)[0]).reduce('ReduceMax'));
@@ -62,6 +63,7 @@ function countsOf(context: NodeContext, window: Window, includesPads: boolean): 
 /** AveragePool(X): the mean of each window, over what lies within the input, and the pads if they are to be counted. */
 const AVERAGE_POOL: Composite = {
   type: 'AveragePool',
+  types: ['f32'],
   opsets: [7, 27],
   expand(context, scope) {
     const { dtype } = context.input(0);
@@ -94,6 +96,7 @@ function norm(context: NodeContext, scope: Scope, reduce: (reduction: string, x:
 
 const LP_POOL: Composite = {
   type: 'LpPool',
+  types: ['f32'],
   opsets: [7, 27],
   expand: (context, scope) => scope.output(0, norm(context, scope, pooled(context, scope, 0).reduce)),
 };
@@ -101,6 +104,7 @@ const LP_POOL: Composite = {
 /** GlobalLpPool: each channel of each row over all of its places, which stay as 1. */
 const GLOBAL_LP_POOL: Composite = {
   type: 'GlobalLpPool',
+  types: ['f32'],
   opsets: [7, 27],
   expand(context, scope) {
     const { shape } = context.input(0);

@@ -44,6 +44,7 @@ function stridesOfWindows<T>(strides: readonly T[], windows: readonly Unfolded[]
  */
 export const UNFOLD: Operator = {
   type: 'Unfold',
+  aliases: 'always',
   domain: BRAID_DOMAIN,
   opsets: [1, 1],
   infer(context) {

@@ -142,6 +142,7 @@ function casting(type: string, opsets: Operator['opsets'], to: (context: NodeCon
   return {
     type,
     opsets,
+    aliases: 'sometimes',
     infer: (context) => [{ dtype: to(context), shape: context.input(0).shape }],
     fold(context, outputs) {
       const known = context.known(0);

@@ -8,7 +8,7 @@ import { elementwiseStep } from './kernel.js';
 import { alignedRows, shownByShapes } from '../rows.js';
 import { mapReference } from './semantics.js';
 import { ELEMENTWISE, type ElementwiseEntry } from './table.js';
-import { arithmeticType, commonType, variantName, wrapped } from './types.js';
+import { arithmeticType, commonType, variantName, wrapped, type ArithmeticType } from './types.js';
 import { WHERE } from './where.js';
 
 function inputsOf(context: NodeContext): ValueType[] {
@@ -24,6 +24,8 @@ function operatorOf(entry: ElementwiseEntry): Operator {
   return {
     type: entry.type,
     opsets: entry.opsets ?? [7, 27],
+    types: Object.keys(entry.wgsl) as ArithmeticType[],
+    ...(entry.inputs === 'variadic' ? { aliases: 'sometimes' } : {}),
     infer(context) {
       const inputs = inputsOf(context);
       if (entry.inputs !== 'variadic' && inputs.length !== entry.inputs) {

@@ -143,6 +143,7 @@ function picked(lowering: Lowering, axis: number): View | undefined {
 /** Gather(data, indices, axis): embedding lookup, column picks, row picks. Negative indices count from the end. */
 const GATHER: Operator = {
   type: 'Gather',
+  aliases: 'sometimes',
   opsets: [7, 27],
   infer(context) {
     const data = context.input(0);

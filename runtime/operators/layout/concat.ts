@@ -31,6 +31,8 @@ export function concatSlices(context: NodeContext, result: View): View[] {
  */
 export const CONCAT: Operator = {
   type: 'Concat',
+  aliases: 'sometimes',
+  note: 'written in place by what makes its inputs, or copied',
   opsets: [7, 27],
   infer(context) {
     const axis = axisOf(context);

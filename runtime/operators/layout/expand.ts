@@ -7,6 +7,7 @@ import { alignedRows, shownByShapes } from '../rows.js';
 /** Expand(X, shape): broadcasting as a view with strides of 0. */
 export const EXPAND: Operator = {
   type: 'Expand',
+  aliases: 'always',
   opsets: [8, 27],
   infer(context) {
     const { dtype, shape } = context.input(0);

@@ -30,6 +30,7 @@ function reshaping(
   return {
     type,
     opsets,
+    aliases: 'always',
     infer(context) {
       const { dtype, shape: from } = context.input(0);
       return [{ dtype, shape: shape(context, from) }];

@@ -85,6 +85,7 @@ const sliced = (type: ValueType, range: Range): ValueType => ({
 /** Slice(data, starts, ends, axes, steps): a view, negative steps as negative strides. */
 export const SLICE: Operator = {
   type: 'Slice',
+  aliases: 'always',
   opsets: [7, 27],
   infer: (context) => [rangesOf(context).reduce(sliced, context.input(0))],
   fold(context, outputs) {
@@ -145,6 +146,7 @@ function evenly(context: NodeContext, size: Dim, parts: number): readonly Dim[] 
 /** Split(input, split): views on the input. */
 export const SPLIT: Operator = {
   type: 'Split',
+  aliases: 'always',
   opsets: [7, 27],
   infer: (context) => partsOf(context).map((r) => sliced(context.input(0), r)),
   fold: (context, outputs) => partsOf(context).map((r, i) => sliceKnown(context, r, outputs[i]!)),

@@ -28,6 +28,7 @@ export function transposeReference(x: ReferenceTensor, perm: readonly number[]):
 /** Transpose(X, perm): a view; kernels read it in place. */
 export const TRANSPOSE: Operator = {
   type: 'Transpose',
+  aliases: 'always',
   opsets: [7, 27],
   infer(context) {
     const { dtype, shape } = context.input(0);

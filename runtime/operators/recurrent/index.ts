@@ -195,6 +195,8 @@ class Recurrence {
 /** RNN, GRU and LSTM: a product for the inputs of all steps, then a step after the other. */
 export const RECURRENT_OPERATORS: readonly Composite[] = CELLS.map((kind) => ({
   type: kind.type,
+  types: ['f32'],
+  note: `at most ${MOST_ITERATIONS} steps, known at load`,
   opsets: [7, 27],
   expand: (context, scope) => new Recurrence(context, scope, kind).expand(),
 }));

@@ -22,7 +22,12 @@ function positionOf(context: NodeContext, index: number, count: number, most: nu
 type Expand = (context: NodeContext, scope: Scope) => void;
 
 /** Sequences hold values that are known one by one when the model is loaded; they are gone before it runs. */
-const composite = (type: string, expand: Expand): Composite => ({ type, opsets: [11, 27], expand });
+const composite = (type: string, expand: Expand): Composite => ({
+  type,
+  opsets: [11, 27],
+  note: 'sequences are known at load',
+  expand,
+});
 
 const SEQUENCE_EMPTY = composite('SequenceEmpty', (_, scope) => scope.outputSequence(0, { items: [] }));
 

@@ -49,6 +49,7 @@ const SIZE: Operator = {
 /** ConstantOfShape(shape, value): one constant, repeated by strides of 0. */
 const CONSTANT_OF_SHAPE: Operator = {
   type: 'ConstantOfShape',
+  aliases: 'always',
   opsets: [9, 27],
   infer(context) {
     const dtype = context.attributes.tensor('value')?.dtype ?? 'float32';

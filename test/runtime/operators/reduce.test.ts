@@ -12,7 +12,7 @@ import {
   type Case,
 } from '../../support/cases.js';
 import { openBackend } from '../../support/device.js';
-import { FAMILIES } from '../../support/families.js';
+import { FAMILIES } from '../../../runtime/operators/registry.js';
 import { testLiteral } from '../../support/literal.js';
 
 const x = floats([2, 3], [1, 2, 3, 4, 5, 6]);

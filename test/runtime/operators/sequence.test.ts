@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { evaluateGraph, GraphBuilder, GraphEngine, tensorOf, type Graph } from '../../../runtime/index.js';
 import { floats, graphProblems, uncovered } from '../../support/cases.js';
 import { openBackend } from '../../support/device.js';
-import { FAMILIES } from '../../support/families.js';
+import { FAMILIES } from '../../../runtime/operators/registry.js';
 
 const X = floats([2, 3], [1, 2, 3, 4, 5, 6]);
 
