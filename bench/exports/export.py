@@ -374,11 +374,11 @@ for name, model in FAMILIES.items():
         expected = model(*inputs.values())
     for exporter in ("torchscript", "dynamo"):
         try:
-            leading = {n: {0: "values" if n == "values" else "batch"} for n in inputs}
+            leading = {n: {0: "values" if n in ("values", "weights") else "batch"} for n in inputs}
             path = f"{OUT}/{name}.{exporter}.onnx"
             if exporter == "dynamo":
                 symbols = {s: torch.export.Dim(s) for s in ("batch", "values")}
-                shapes = tuple({0: symbols["values" if n == "values" else "batch"]} for n in inputs)
+                shapes = tuple({0: symbols[leading[n][0]]} for n in inputs)
                 torch.onnx.export(model, tuple(inputs.values()), path, input_names=list(inputs), output_names=["out"], dynamo=True, dynamic_shapes=shapes, external_data=False, verbose=False)
             else:
                 torch.onnx.export(model, tuple(inputs.values()), path, input_names=list(inputs), output_names=["out"], dynamo=False, opset_version=17, dynamic_axes={**leading, "out": {0: "batch"}})

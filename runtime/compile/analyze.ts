@@ -4,11 +4,11 @@ import { isDataType } from '../graph/dtype.js';
 import type { DeclaredDim, Graph, Node } from '../graph/graph.js';
 import { sizeOf, tensorOf, toFloat64, type Tensor } from '../graph/tensor.js';
 import { nodeLabel } from '../operators/attributes.js';
-import { Scope, type ExpansionTarget } from '../operators/composite.js';
+import { Scope, type ExpansionTarget, type Sequence } from '../operators/composite.js';
 import { NodeContext, ReferenceContext, type Known, type Operator, type ValueType } from '../operators/operator.js';
 import { findComposite, findOperator, missingReason } from '../operators/registry.js';
 import type { Epilogue } from './fuse.js';
-import { elideCastRoundTrip } from './simplify.js';
+import { elideCastRoundTrip, elideIdleCast } from './simplify.js';
 
 /** A node that has work to do on the device, with everything inference learned of it. */
 export interface AnalyzedNode {
@@ -134,8 +134,10 @@ export function analyze(graph: Graph): AnalyzedGraph {
 
   const done: AnalyzedNode[] = [];
   const producers = new Map<string, Node>();
+  const sequences = new Map<string, Sequence>();
+  const isDefined = (name: string): boolean => types.has(name) || sequences.has(name);
   const visit = (node: Node): void => {
-    const absent = node.inputs.find((name) => name !== '' && !types.has(name));
+    const absent = node.inputs.find((name) => name !== '' && !isDefined(name));
     if (absent !== undefined)
       throw new BraidError('MODEL_INVALID', `${nodeLabel(node)}: input '${absent}' is not defined`);
     const at = <T>(map: ReadonlyMap<string, T>): (T | undefined)[] => node.inputs.map((name) => map.get(name));
@@ -143,8 +145,14 @@ export function analyze(graph: Graph): AnalyzedGraph {
     const composite = findComposite(node);
     if (composite) {
       composite.expand(context, new Scope(expansion, node));
-      const missing = node.outputs.find((name) => name !== '' && !types.has(name));
+      const missing = node.outputs.find((name) => name !== '' && !isDefined(name));
       if (missing !== undefined) throw context.unsupported(`output '${missing}'`);
+      return;
+    }
+    const list = node.inputs.find((name) => sequences.has(name));
+    if (list !== undefined) {
+      if (node.op !== 'Identity') throw context.invalid(`input '${list}' is a sequence, expected a tensor`);
+      sequences.set(node.outputs[0]!, sequences.get(list)!);
       return;
     }
     const operator = findOperator(node);
@@ -172,7 +180,8 @@ export function analyze(graph: Graph): AnalyzedGraph {
     done.push({ node, operator, context, outputs });
   };
   const simplify = (node: Node): void => {
-    for (const replacement of elideCastRoundTrip(node, types, producers) ?? [node]) visit(replacement);
+    const replacements = elideIdleCast(node, types) ?? elideCastRoundTrip(node, types, producers) ?? [node];
+    for (const replacement of replacements) visit(replacement);
   };
   const expansion: ExpansionTarget = {
     visit: simplify,
@@ -184,6 +193,9 @@ export function analyze(graph: Graph): AnalyzedGraph {
     },
     type: (name) => types.get(name)!,
     known: (name) => known.get(name),
+    producer: (name) => producers.get(name),
+    sequence: (name) => sequences.get(name),
+    defineSequence: (name, sequence) => void sequences.set(name, sequence),
   };
   for (const node of graph.nodes) simplify(node);
 

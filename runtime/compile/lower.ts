@@ -99,29 +99,13 @@ class Destinations {
 
   /** Values whose memory `names` may be windows on: everything up the chain of operators that can be views. */
   #origins(names: readonly string[]): Set<string> {
-    const views = new Set([
-      ...RENAMING,
-      'Transpose',
-      'Slice',
-      'Split',
-      'Expand',
-      'Cast',
-      'CastLike',
-      'Dropout',
-      'Gather',
-      'Concat',
-      'Max',
-      'Mean',
-      'Min',
-      'Sum',
-    ]);
     const origins = new Set<string>();
     const queue = [...names];
     for (let name = queue.pop(); name !== undefined; name = queue.pop()) {
       if (origins.has(name)) continue;
       origins.add(name);
       const producer = this.#producers.get(name);
-      if (producer && views.has(producer.node.op)) queue.push(...producer.node.inputs);
+      if (producer?.operator.aliases) queue.push(...producer.node.inputs);
     }
     return origins;
   }

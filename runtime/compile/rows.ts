@@ -3,11 +3,19 @@ import { divideExact, shapeText, symbol, symbolsOf, type Dim } from '../graph/di
 import type { Graph, Node } from '../graph/graph.js';
 import { tensorOf } from '../graph/tensor.js';
 import { nodeLabel } from '../operators/attributes.js';
-import type { ValueType } from '../operators/operator.js';
+import type { RowContext, ValueType } from '../operators/operator.js';
 import { analyze, type AnalyzedGraph } from './analyze.js';
 
 /** Whether a plan computes every row from that row alone. If not, `reason` says what mixes them. */
 export type RowAnalysis = { readonly parallel: true } | { readonly parallel: false; readonly reason: string };
+
+/** The one dimension that depends on rows, and is a multiple of their number; undefined where there is no such. */
+function rowAxis(shape: readonly Dim[], rows: string): number | undefined {
+  const axes = shape.flatMap((d, i) => (symbolsOf(d).has(rows) ? [i] : []));
+  const [axis] = axes;
+  if (axis === undefined || axes.length > 1) return undefined;
+  return typeof divideExact(shape[axis]!, symbol(rows)) === 'number' ? axis : undefined;
+}
 
 /**
  * How many times the row symbol the leading dimension is; 0 where the shape does not depend on rows, undefined where it
@@ -27,9 +35,9 @@ export function rowFactor(shape: readonly Dim[], rows: string): number | undefin
 export function analyzeRows(analyzed: AnalyzedGraph): RowAnalysis {
   const { rows, types } = analyzed;
   if (rows === undefined) return { parallel: false, reason: 'no input has a symbolic leading dimension' };
-  const carries = (name: string): boolean => {
+  const axisOf = (name: string): number | undefined => {
     const type = types.get(name);
-    return type !== undefined && (rowFactor(type.shape, rows) ?? 0) > 0;
+    return type && rowAxis(type.shape, rows);
   };
   for (const { name } of analyzed.graph.inputs) {
     const { shape } = types.get(name)!;
@@ -38,17 +46,34 @@ export function analyzeRows(analyzed: AnalyzedGraph): RowAnalysis {
   }
   for (const { node, operator, context } of analyzed.nodes) {
     const label = nodeLabel(node);
+    const axes = node.inputs.map(axisOf);
     const out = node.outputs.filter((o) => o !== '');
+    const outputAxis = out.length === 0 ? undefined : axisOf(out[0]!);
+    const row: RowContext = {
+      context,
+      carriesRows: (i) => axes[i] === 0,
+      rowAxis: (i) => axes[i],
+      outputAxis,
+      outputRank: out.length === 0 ? 0 : types.get(out[0]!)!.shape.length,
+    };
     for (const name of out) {
       const { shape } = types.get(name)!;
-      if (rowFactor(shape, rows) === undefined)
+      const elsewhere = axisOf(name) !== undefined && operator.keepsRows?.(row) === true;
+      if (rowFactor(shape, rows) === undefined && !elsewhere)
         return { parallel: false, reason: `${label} makes shape ${shapeText(shape)}` };
       const data = node.inputs.filter((i) => i !== '' && !analyzed.known.has(i));
-      if (data.some(carries) && !carries(name)) return { parallel: false, reason: `${label} reduces over the rows` };
+      if (data.some((i) => axisOf(i) !== undefined) && axisOf(name) === undefined)
+        return { parallel: false, reason: `${label} reduces over the rows` };
     }
-    if (operator.rows({ context, carriesRows: (i) => carries(node.inputs[i] ?? '') }) === 'mixing') {
-      return { parallel: false, reason: `${label} mixes rows` };
-    }
+    const elsewhere = [...axes, outputAxis].some((axis) => axis !== undefined && axis > 0);
+    const apart = elsewhere ? operator.keepsRows?.(row) === true : operator.rows(row) === 'parallel';
+    if (!apart) return { parallel: false, reason: `${label} mixes rows` };
+  }
+  for (const { name } of analyzed.graph.outputs) {
+    const { shape } = types.get(name)!;
+    const maker = analyzed.nodes.find(({ node }) => node.outputs.includes(name));
+    if (maker && rowFactor(shape, rows) === undefined)
+      return { parallel: false, reason: `${nodeLabel(maker.node)} makes shape ${shapeText(shape)}` };
   }
   return { parallel: true };
 }

@@ -1,7 +1,8 @@
 import type { DataType } from '../graph/dtype.js';
 import type { Dim } from '../graph/dim.js';
 import type { Attribute, Graph, Node } from '../graph/graph.js';
-import { tensorOf, type Tensor } from '../graph/tensor.js';
+import { tensorOf, toFloat64, type Tensor } from '../graph/tensor.js';
+import type { ArithmeticType } from './elementwise/types.js';
 import type { Known, NodeContext, ValueType } from './operator.js';
 
 /** Version of the ONNX operator set that expansions are written in. */
@@ -17,7 +18,17 @@ export interface ExpansionTarget {
   define(name: string, known: Known): void;
   type(name: string): ValueType;
   known(name: string): Known | undefined;
+  /** The node that makes a value; undefined for inputs and constants. */
+  producer(name: string): Node | undefined;
+  sequence(name: string): Sequence | undefined;
+  defineSequence(name: string, sequence: Sequence): void;
 }
+
+/**
+ * A value of sequence type, which exists at load alone: the values in it, or all the rows of one value, each with a
+ * leading dimension of 1.
+ */
+export type Sequence = { readonly items: readonly string[] } | { readonly rowsOf: string };
 
 /**
  * An operator that is defined by others: it becomes nodes before anything else is done with it, so that whatever holds
@@ -27,6 +38,9 @@ export interface Composite {
   readonly type: string;
   readonly domain?: string;
   readonly opsets: readonly [first: number, last: number];
+  /** As of an operator. */
+  readonly types?: readonly ArithmeticType[];
+  readonly note?: string;
   /** Adds nodes to `scope` until every output of the node is made. Throws as an operator's `infer` does. */
   expand(context: NodeContext, scope: Scope): void;
 }
@@ -66,7 +80,25 @@ export class Scope {
   /** Lets output `index` of the node be `value`; nothing where the node has no such output. */
   output(index: number, value: string): void {
     const name = this.node.outputs[index];
-    if (name) this.add('Identity', [value], {}, { outputs: [name] });
+    if (!name) return;
+    const sequence = this.sequence(value);
+    if (sequence) this.#target.defineSequence(name, sequence);
+    else this.add('Identity', [value], {}, { outputs: [name] });
+  }
+
+  /** Lets output `index` of the node be a sequence. */
+  outputSequence(index: number, sequence: Sequence): void {
+    const name = this.node.outputs[index];
+    if (name) this.#target.defineSequence(name, sequence);
+  }
+
+  sequence(name: string): Sequence | undefined {
+    return this.#target.sequence(name);
+  }
+
+  /** The node that makes a value around this one. */
+  producer(name: string): Node | undefined {
+    return this.#target.producer(name);
   }
 
   /** int64 of rank 1, up to symbols: shapes, axes. */
@@ -105,6 +137,13 @@ export class Scope {
   tensor(name: string): Tensor | undefined {
     const known = this.#target.known(name);
     return known?.kind === 'tensor' ? known.tensor : undefined;
+  }
+
+  /** The value's elements as integers that may be symbolic, where they are known. */
+  elements(name: string): readonly Dim[] | undefined {
+    const known = this.#target.known(name);
+    if (!known) return undefined;
+    return known.kind === 'symbolic' ? known.value.elements : [...toFloat64(known.tensor)];
   }
 
   reshape(value: string, shape: readonly Dim[]): string {

@@ -5,6 +5,7 @@ import type { Node } from '../graph/graph.js';
 import { toFloat64, type Tensor } from '../graph/tensor.js';
 import type { Lowering } from '../compile/lowering.js';
 import { Attributes, nodeLabel } from './attributes.js';
+import type { ArithmeticType } from './elementwise/types.js';
 
 /** Element type and shape of a value. The rank is always known. */
 export interface ValueType {
@@ -153,6 +154,11 @@ export interface RowContext {
   readonly context: NodeContext;
   /** Whether the leading dimension of input `index` is a multiple of the row symbol. */
   carriesRows(index: number): boolean;
+  /** The dimension of input `index` that is a multiple of the row symbol; undefined where it has no rows. */
+  rowAxis(index: number): number | undefined;
+  /** As rowAxis, of the first output. */
+  readonly outputAxis: number | undefined;
+  readonly outputRank: number;
 }
 
 /**
@@ -165,6 +171,12 @@ export interface Operator {
   readonly domain?: string;
   /** First and last version of the ONNX operator set whose semantics are covered. */
   readonly opsets: readonly [first: number, last: number];
+  /** What the kernels compute with. Default: every type. */
+  readonly types?: readonly ArithmeticType[];
+  /** Whether results are windows on the memory of inputs, so that nothing runs. Default: never. */
+  readonly aliases?: 'always' | 'sometimes';
+  /** What a user of the operator has to know beyond its ONNX definition; for docs/operators.md. */
+  readonly note?: string;
   /** Types of the outputs. Throws MODEL_INVALID or MODEL_UNSUPPORTED naming the node. */
   infer(context: NodeContext): readonly ValueType[];
   /** Values of the outputs where they follow from symbolic inputs or from types alone. Constants fold by `reference`. */
@@ -173,6 +185,11 @@ export interface Operator {
   reference(context: ReferenceContext): readonly ReferenceTensor[];
   /** What shapes do not show of how rows are treated; see operators/rows.ts. */
   rows(context: RowContext): RowBehaviour;
+  /**
+   * Asked in place of `rows` where an operand or the result has its rows in another dimension than the leading one:
+   * whether rows stay apart. Absent: they do not.
+   */
+  keepsRows?(context: RowContext): boolean;
   /** Emits kernel steps, or views, for the outputs. Absent where the operator must fold at load. */
   lower?(lowering: Lowering): void;
 }

@@ -2,6 +2,7 @@ import type { Node } from '../graph/graph.js';
 import { ATTENTION_OPERATORS } from './attention/index.js';
 import { BRAID_DOMAIN, type Composite } from './composite.js';
 import { CONTROL_FLOW } from './control/index.js';
+import { CONVOLUTIONS, WINDOW_OPERATORS } from './convolution/index.js';
 import { EINSUM_OPERATORS } from './einsum/index.js';
 import { ELEMENTWISE_OPERATORS } from './elementwise/index.js';
 import { EMBEDDING_BAG_OPERATORS } from './embedding-bag/index.js';
@@ -24,53 +25,50 @@ import { MATMUL_OPERATORS } from './matmul/index.js';
 import { NORMALIZATION_OPERATORS } from './normalization/index.js';
 import type { Operator } from './operator.js';
 import { QUANTIZE_OPERATORS } from './quantize/index.js';
+import { RECURRENT_OPERATORS } from './recurrent/index.js';
 import { REDUCE_OPERATORS } from './reduce/index.js';
 import { SCAN_OPERATORS } from './scan/index.js';
+import { SEQUENCE_OPERATORS } from './sequence/index.js';
 import { SHAPE_OPERATORS } from './shape/index.js';
 import { SOFTMAX_OPERATORS } from './softmax/index.js';
 import { TOP_K } from './sort/top-k.js';
 
-/** Every operator Braid has. Adding one is a line here and its folder. */
-export const OPERATORS: readonly Operator[] = [
-  ...ELEMENTWISE_OPERATORS,
-  ...RESHAPE_OPERATORS,
-  TRANSPOSE,
-  EXPAND,
-  SLICE,
-  SPLIT,
-  CONCAT,
-  ...SHAPE_OPERATORS,
-  ...GATHER_OPERATORS,
-  ...EMBEDDING_BAG_OPERATORS,
-  ...INDEXED_GATHER_OPERATORS,
-  ...SCATTER_OPERATORS,
-  ONE_HOT,
-  PAD,
-  TILE,
-  TRILU,
-  DIAGONAL,
-  EYE_LIKE,
-  REVERSE_SEQUENCE,
-  TOP_K,
-  ...MATMUL_OPERATORS,
-  ...REDUCE_OPERATORS,
-  ...SCAN_OPERATORS,
-  ...QUANTIZE_OPERATORS,
-  ...SOFTMAX_OPERATORS,
-  ...NORMALIZATION_OPERATORS,
-];
+/**
+ * Every operator Braid has, by families: adding one is a line here and its folder. test/runtime/operators/FAMILY.test.ts
+ * runs every operator of its family.
+ */
+export const FAMILIES = {
+  elementwise: ELEMENTWISE_OPERATORS,
+  layout: [...RESHAPE_OPERATORS, TRANSPOSE, EXPAND, SLICE, SPLIT, CONCAT],
+  shape: SHAPE_OPERATORS,
+  gather: GATHER_OPERATORS,
+  indexing: [...INDEXED_GATHER_OPERATORS, ...SCATTER_OPERATORS, ONE_HOT, REVERSE_SEQUENCE, TOP_K],
+  arrangement: [PAD, TILE, TRILU, EYE_LIKE, DIAGONAL, ...REARRANGING_COMPOSITES],
+  'embedding-bag': EMBEDDING_BAG_OPERATORS,
+  convolution: [...WINDOW_OPERATORS, ...CONVOLUTIONS],
+  einsum: EINSUM_OPERATORS,
+  control: CONTROL_FLOW,
+  attention: ATTENTION_OPERATORS,
+  matmul: MATMUL_OPERATORS,
+  quantize: QUANTIZE_OPERATORS,
+  recurrent: RECURRENT_OPERATORS,
+  reduce: REDUCE_OPERATORS,
+  scan: SCAN_OPERATORS,
+  sequence: SEQUENCE_OPERATORS,
+  softmax: SOFTMAX_OPERATORS,
+  normalization: NORMALIZATION_OPERATORS,
+} satisfies Record<string, readonly (Operator | Composite)[]>;
+
+type Registered = Operator | Composite;
+
+const ALL: readonly Registered[] = Object.values(FAMILIES).flat();
+
+export const OPERATORS: readonly Operator[] = ALL.filter((o) => 'reference' in o);
 
 /** Every operator that becomes others before it is compiled. */
-export const COMPOSITES: readonly Composite[] = [
-  ...EINSUM_OPERATORS,
-  ...REARRANGING_COMPOSITES,
-  ...CONTROL_FLOW,
-  ...ATTENTION_OPERATORS,
-];
+export const COMPOSITES: readonly Composite[] = ALL.filter((o) => 'expand' in o);
 
 const DOMAINS = new Set(['', BRAID_DOMAIN]);
-
-type Registered = Pick<Operator, 'type' | 'domain' | 'opsets'>;
 
 const keyOf = (domain: string, type: string): string => `${domain}:${type}`;
 

@@ -12,3 +12,11 @@ export function shownByShapes(): RowBehaviour {
 export function mixesAlong(row: RowContext, index: number, axis: number): RowBehaviour {
   return axis === 0 && row.carriesRows(index) ? 'mixing' : 'parallel';
 }
+
+/** For keepsRows: whether every input with rows has them where broadcasting puts those of the output. */
+export function alignedRows({ context, rowAxis, outputAxis, outputRank }: RowContext): boolean {
+  return Array.from({ length: context.inputCount }, (_, i) => i).every((i) => {
+    const axis = rowAxis(i);
+    return axis === undefined || axis + outputRank - context.input(i).shape.length === outputAxis;
+  });
+}

@@ -147,11 +147,11 @@ function importInputs(proto: GraphProto, constants: ReadonlyMap<string, Tensor>,
 }
 
 /**
- * A body may leave its values untyped: they have the type of what is passed. What it declares nevertheless is kept, and
+ * A body may leave its values untyped, and may pass sequences: they have the type of what is passed. What it declares nevertheless is kept, and
  * nothing relies on the float32 that stands for an absent type.
  */
 function importValue(proto: ValueInfoProto, role: 'input' | 'output', nested: boolean): ValueInfo {
-  if (nested && !proto.type?.value.case) return { name: proto.name, dtype: 'float32' };
+  if (nested && proto.type?.value.case !== 'tensorType') return { name: proto.name, dtype: 'float32' };
   return valueFromProto(proto, role);
 }
 

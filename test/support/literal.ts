@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import type { GraphEngine } from '../../runtime/index.js';
 import { deviceProblems, referenceProblems, uncovered, type Case } from './cases.js';
-import { FAMILIES } from './families.js';
+import { FAMILIES } from '../../runtime/operators/registry.js';
 
 /**
  * What every family of operators is tested for with its hand-written cases: that they leave no operator out, and that

@@ -2,7 +2,7 @@ import { BraidError } from '../../errors.js';
 import type { DataType } from '../../graph/dtype.js';
 import type { Graph, Node } from '../../graph/graph.js';
 import { tensorOf, toFloat64, type Tensor } from '../../graph/tensor.js';
-import { Scope, type ExpansionTarget } from '../../operators/composite.js';
+import { Scope, type ExpansionTarget, type Sequence } from '../../operators/composite.js';
 import { ReferenceContext, type Known, type ReferenceTensor } from '../../operators/operator.js';
 import { findComposite, findOperator, missingReason } from '../../operators/registry.js';
 import { nodeLabel } from '../../operators/attributes.js';
@@ -22,13 +22,21 @@ export function evaluateNode(node: Node, inputs: readonly (ReferenceTensor | und
   return operator.reference(new ReferenceContext(node, inputs));
 }
 
-/** Runs `node`, or what it is defined by, on `values` and adds its outputs to them. */
-function evaluateInto(values: Map<string, ReferenceTensor>, node: Node): void {
+/** What was computed so far. */
+interface Evaluation {
+  readonly values: Map<string, ReferenceTensor>;
+  readonly sequences: Map<string, Sequence>;
+  readonly producers: Map<string, Node>;
+}
+
+/** Runs `node`, or what it is defined by, and adds its outputs. */
+function evaluateInto(state: Evaluation, node: Node): void {
+  const { values, sequences, producers } = state;
   const inputs = node.inputs.map((name) => (name === '' ? undefined : values.get(name)));
   const composite = findComposite(node);
   if (composite) {
     const target: ExpansionTarget = {
-      visit: (part) => evaluateInto(values, part),
+      visit: (part) => evaluateInto(state, part),
       define: (name, known) => void values.set(name, fromKnown(known)),
       type(name) {
         const { dtype, dims } = values.get(name)!;
@@ -38,13 +46,23 @@ function evaluateInto(values: Map<string, ReferenceTensor>, node: Node): void {
         const value = values.get(name);
         return value && { kind: 'tensor', tensor: { dtype: 'float64', dims: value.dims, data: value.data } };
       },
+      producer: (name) => producers.get(name),
+      sequence: (name) => sequences.get(name),
+      defineSequence: (name, sequence) => void sequences.set(name, sequence),
     };
     composite.expand(new ReferenceContext(node, inputs).shapes, new Scope(target, node));
     return;
   }
+  const list = sequences.get(node.inputs[0]!);
+  if (list && node.op === 'Identity') {
+    sequences.set(node.outputs[0]!, list);
+    return;
+  }
   const results = evaluateNode(node, inputs);
   node.outputs.forEach((name, i) => {
-    if (name !== '' && results[i]) values.set(name, results[i]);
+    if (name === '' || !results[i]) return;
+    values.set(name, results[i]);
+    producers.set(name, node);
   });
 }
 
@@ -61,6 +79,7 @@ function fromKnown(known: Known): ReferenceTensor {
 export function evaluateGraph(graph: Graph, inputs: ReadonlyMap<string, Tensor>): Map<string, ReferenceTensor> {
   const values = new Map<string, ReferenceTensor>();
   for (const [name, t] of [...graph.constants, ...inputs]) values.set(name, toReference(t));
-  for (const node of graph.nodes) evaluateInto(values, node);
+  const state: Evaluation = { values, sequences: new Map(), producers: new Map() };
+  for (const node of graph.nodes) evaluateInto(state, node);
   return new Map(graph.outputs.map(({ name }) => [name, values.get(name)!]));
 }

@@ -60,6 +60,7 @@ function biasOf(context: NodeContext, scope: Scope, queries: Dim, keys: Dim, pas
  */
 const ATTENTION: Composite = {
   type: 'Attention',
+  types: ['f32'],
   opsets: [23, 27],
   expand(context, scope) {
     const { attributes } = context;
@@ -129,6 +130,7 @@ const ATTENTION: Composite = {
 /** RotaryEmbedding(X, cos_cache, sin_cache, position_ids): pairs of features turned by the angle of their position. */
 const ROTARY_EMBEDDING: Composite = {
   type: 'RotaryEmbedding',
+  types: ['f32'],
   opsets: [23, 27],
   expand(context, scope) {
     const { attributes } = context;

@@ -4,6 +4,7 @@ import type { Graph } from '../../graph/graph.js';
 import { tensorOf, toFloat64 } from '../../graph/tensor.js';
 import type { Composite, Scope } from '../composite.js';
 import { expandEmbeddingBag } from '../embedding-bag/loop.js';
+import { expandSequenceBag } from '../embedding-bag/sequence-loop.js';
 import type { NodeContext } from '../operator.js';
 
 /** Most iterations that a loop is unrolled to. */
@@ -24,6 +25,7 @@ function truth(scope: Scope, name: string): boolean | undefined {
 /** If(cond): the branch that a condition known at load takes; of one that data decides, both, and a choice of results. */
 const IF: Composite = {
   type: 'If',
+  note: 'one branch where the condition is known at load, otherwise both and `Where`',
   opsets: [7, 27],
   expand(context, scope) {
     const [condition] = context.node.inputs as [string];
@@ -73,10 +75,11 @@ function tooMany(context: NodeContext): BraidError {
 /** Loop(M, cond, v): an EmbeddingBag where it is one, otherwise unrolled where the number of iterations is known at load. */
 const LOOP: Composite = {
   type: 'Loop',
+  note: `unrolled to at most ${MOST_ITERATIONS} iterations, known at load`,
   opsets: [7, 27],
   expand(context, scope) {
     const graph = body(context, 'body');
-    if (expandEmbeddingBag(context, scope, graph)) return;
+    if (expandEmbeddingBag(context, scope, graph) || expandSequenceBag(context, scope, graph)) return;
     const [count, condition, ...initial] = context.node.inputs as [string, string | undefined, ...string[]];
     const trips = count ? context.requiredInts(0, 'the trip count')[0]! : Infinity;
     let goesOn = condition ? truth(scope, condition) : true;
@@ -102,6 +105,7 @@ const LOOP: Composite = {
 /** Scan(state, inputs): unrolled over an axis of fixed size. */
 const SCAN: Composite = {
   type: 'Scan',
+  note: `unrolled to at most ${MOST_ITERATIONS} iterations, known at load`,
   opsets: [9, 27],
   expand(context, scope) {
     const graph = body(context, 'body');

@@ -32,6 +32,13 @@ const ONNX_TYPES: Readonly<Record<number, DataType>> = {
   16: 'bfloat16',
 };
 
+const ONNX_CODES = new Map(Object.entries(ONNX_TYPES).map(([code, dtype]) => [dtype, Number(code)]));
+
+/** The value of TensorProto.DataType that stands for a type. */
+export function onnxCode(dtype: DataType): number {
+  return ONNX_CODES.get(dtype)!;
+}
+
 /** The type that a value of TensorProto.DataType stands for. */
 export function dataTypeOf(context: NodeContext, code: number): DataType {
   const dtype = ONNX_TYPES[code];
@@ -135,6 +142,7 @@ function casting(type: string, opsets: Operator['opsets'], to: (context: NodeCon
   return {
     type,
     opsets,
+    aliases: 'sometimes',
     infer: (context) => [{ dtype: to(context), shape: context.input(0).shape }],
     fold(context, outputs) {
       const known = context.known(0);
@@ -144,6 +152,7 @@ function casting(type: string, opsets: Operator['opsets'], to: (context: NodeCon
     },
     reference: (context) => [castReference(context.input(0), to(context.shapes))],
     rows: shownByShapes,
+    keepsRows: () => true,
     lower,
   };
 }

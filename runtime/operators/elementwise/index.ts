@@ -5,10 +5,10 @@ import { CAST, CAST_LIKE } from './cast.js';
 import { CLIP } from './clip.js';
 import { foldElementwise } from './fold.js';
 import { elementwiseStep } from './kernel.js';
-import { shownByShapes } from '../rows.js';
+import { alignedRows, shownByShapes } from '../rows.js';
 import { mapReference } from './semantics.js';
 import { ELEMENTWISE, type ElementwiseEntry } from './table.js';
-import { arithmeticType, commonType, variantName, wrapped } from './types.js';
+import { arithmeticType, commonType, variantName, wrapped, type ArithmeticType } from './types.js';
 import { WHERE } from './where.js';
 
 function inputsOf(context: NodeContext): ValueType[] {
@@ -24,6 +24,8 @@ function operatorOf(entry: ElementwiseEntry): Operator {
   return {
     type: entry.type,
     opsets: entry.opsets ?? [7, 27],
+    types: Object.keys(entry.wgsl) as ArithmeticType[],
+    ...(entry.inputs === 'variadic' ? { aliases: 'sometimes' } : {}),
     infer(context) {
       const inputs = inputsOf(context);
       if (entry.inputs !== 'variadic' && inputs.length !== entry.inputs) {
@@ -47,6 +49,7 @@ function operatorOf(entry: ElementwiseEntry): Operator {
       return [entry.averages ? { ...folded, data: folded.data.map((v) => v / inputs.length) } : folded];
     },
     rows: shownByShapes,
+    keepsRows: alignedRows,
     lower(lowering) {
       const { context } = lowering;
       const { dtype } = context.input(0);

@@ -2,7 +2,7 @@ import { deviceType } from '../../compile/view.js';
 import { broadcastOffsets, broadcastShapes } from '../broadcast.js';
 import type { Operator } from '../operator.js';
 import { knownDims } from './fold.js';
-import { shownByShapes } from '../rows.js';
+import { alignedRows, shownByShapes } from '../rows.js';
 import { mapReference } from './semantics.js';
 import { elementwiseStep } from './kernel.js';
 import { commonType } from './types.js';
@@ -32,6 +32,7 @@ export const WHERE: Operator = {
     return [mapReference(inputs, dtype, ([c, x, y]) => (c === 0 ? y! : x!))];
   },
   rows: shownByShapes,
+  keepsRows: alignedRows,
   lower(lowering) {
     const { context } = lowering;
     lowering.emit(

@@ -81,6 +81,8 @@ function bounds(lowering: Lowering, total: Dim, views: { offsets: View; ends: Vi
  */
 const EMBEDDING_BAG: Operator = {
   type: 'EmbeddingBag',
+  types: ['f32'],
+  note: "also the `Loop` that each of PyTorch's exporters writes",
   domain: BRAID_DOMAIN,
   opsets: [1, 1],
   infer(context) {

@@ -143,6 +143,7 @@ function picked(lowering: Lowering, axis: number): View | undefined {
 /** Gather(data, indices, axis): embedding lookup, column picks, row picks. Negative indices count from the end. */
 const GATHER: Operator = {
   type: 'Gather',
+  aliases: 'sometimes',
   opsets: [7, 27],
   infer(context) {
     const data = context.input(0);
@@ -185,6 +186,12 @@ const GATHER: Operator = {
     return [{ dtype: data.dtype, dims, data: out }];
   },
   rows: (row) => mixesAlong(row, 0, axisOf(row.context)),
+  keepsRows({ context, rowAxis, outputAxis }) {
+    const [axis, at] = [axisOf(context), rowAxis(0)];
+    // Indices known at load only: error records count rows by the leading dimension.
+    if (!context.known(1) || at === undefined || at === axis) return false;
+    return outputAxis === (at < axis ? at : at + context.input(1).shape.length - 1);
+  },
   lower(lowering) {
     const { context } = lowering;
     const axis = axisOf(context);

@@ -158,6 +158,12 @@ const GATHER_ND: Operator = {
     if (batch === 0) return mixesAlong(row, 0, 0);
     return row.carriesRows(0) === row.carriesRows(1) ? 'parallel' : 'mixing';
   },
+  keepsRows({ context, rowAxis, outputAxis }) {
+    const { batch, depth, outer } = ndShape(context);
+    const at = rowAxis(0);
+    // Indices known at load only: error records count rows by the leading dimension.
+    return context.known(1) !== undefined && at !== undefined && outputAxis === outer.length + at - batch - depth;
+  },
   lower(lowering) {
     const { batch, depth, outer } = ndShape(lowering.context);
     const [data, indices] = [lowering.view(0), lowering.view(1)];

@@ -34,6 +34,7 @@ const PLACES: Readonly<Record<string, string>> = {
 /** OneHot(indices, depth, values): values[1] at the index, values[0] elsewhere; indices out of range are nowhere. */
 export const ONE_HOT: Operator = {
   type: 'OneHot',
+  note: 'depth known at load',
   opsets: [9, 27],
   infer: (context) => [{ dtype: context.input(2).dtype, shape: formOf(context).shape }],
   reference(context) {

@@ -155,6 +155,7 @@ function ndShape(context: NodeContext): NdShape {
  */
 const SCATTER_ND: Operator = {
   type: 'ScatterND',
+  note: 'of two passes',
   opsets: [11, 27],
   infer(context) {
     requireIndices(context, 1);

@@ -4,7 +4,7 @@ import { sizeOf } from '../../graph/tensor.js';
 import { copyStep } from '../elementwise/kernel.js';
 import { knownDims } from '../elementwise/fold.js';
 import type { NodeContext, Operator, ValueType } from '../operator.js';
-import { mixesAlong } from '../rows.js';
+import { alignedRows, mixesAlong } from '../rows.js';
 
 function axisOf(context: NodeContext): number {
   return context.axis(context.attributes.requiredNumber('axis'), context.input(0).shape.length);
@@ -31,6 +31,8 @@ export function concatSlices(context: NodeContext, result: View): View[] {
  */
 export const CONCAT: Operator = {
   type: 'Concat',
+  aliases: 'sometimes',
+  note: 'written in place by what makes its inputs, or copied',
   opsets: [7, 27],
   infer(context) {
     const axis = axisOf(context);
@@ -72,6 +74,7 @@ export const CONCAT: Operator = {
   },
   rows: (row) =>
     inputsOf(row.context).some((_, i) => mixesAlong(row, i, axisOf(row.context)) === 'mixing') ? 'mixing' : 'parallel',
+  keepsRows: (row) => axisOf(row.context) !== row.outputAxis && alignedRows(row),
   lower(lowering) {
     const result = lowering.output(0);
     concatSlices(lowering.context, result).forEach((slice, i) => {

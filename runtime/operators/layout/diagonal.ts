@@ -16,6 +16,7 @@ function axesOf(context: NodeContext): { first: number; second: number } {
 /** Diagonal(X, axis1, axis2): the elements with equal coordinates on both axes, in the place of the first: a view. */
 export const DIAGONAL: Operator = {
   type: 'Diagonal',
+  aliases: 'always',
   domain: BRAID_DOMAIN,
   opsets: [1, 1],
   infer(context) {

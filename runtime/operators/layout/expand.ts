@@ -2,11 +2,12 @@ import { broadcastView } from '../../compile/view.js';
 import { broadcastOffsets, broadcastShapes } from '../broadcast.js';
 import { knownDims } from '../elementwise/fold.js';
 import type { Operator } from '../operator.js';
-import { shownByShapes } from '../rows.js';
+import { alignedRows, shownByShapes } from '../rows.js';
 
 /** Expand(X, shape): broadcasting as a view with strides of 0. */
 export const EXPAND: Operator = {
   type: 'Expand',
+  aliases: 'always',
   opsets: [8, 27],
   infer(context) {
     const { dtype, shape } = context.input(0);
@@ -27,5 +28,6 @@ export const EXPAND: Operator = {
     return [{ dtype: x.dtype, dims, data: Float64Array.from(offsets, (at) => x.data[at]!) }];
   },
   rows: shownByShapes,
+  keepsRows: alignedRows,
   lower: (lowering) => lowering.alias(0, broadcastView(lowering.view(0), lowering.outputs[0]!.shape)),
 };

@@ -56,6 +56,7 @@ function paddingOf(context: NodeContext): Padding {
 /** Pad(data, pads, constant_value, axes): negative pads cut. */
 export const PAD: Operator = {
   type: 'Pad',
+  note: 'pads known at load',
   opsets: [7, 27],
   infer(context) {
     const { dtype, shape } = context.input(0);

@@ -48,6 +48,7 @@ const SPACE_TO_DEPTH: Composite = {
 /** Compress(X, condition, axis): a gather of the places where a condition known at load holds. */
 const COMPRESS: Composite = {
   type: 'Compress',
+  note: 'condition known at load',
   opsets: [9, 27],
   expand(context, scope) {
     const condition = context.tensor(1);

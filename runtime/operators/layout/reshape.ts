@@ -30,6 +30,7 @@ function reshaping(
   return {
     type,
     opsets,
+    aliases: 'always',
     infer(context) {
       const { dtype, shape: from } = context.input(0);
       return [{ dtype, shape: shape(context, from) }];
@@ -40,6 +41,13 @@ function reshaping(
       return [{ ...x, dims: shape(context.shapes, x.dims) as readonly number[] }];
     },
     rows: shownByShapes,
+    keepsRows({ context, rowAxis, outputAxis }) {
+      const { shape: from } = context.input(0);
+      const [before, after] = [rowAxis(0), outputAxis];
+      if (before === undefined || after === undefined) return false;
+      // As many elements before the rows as there were, so that the rows stay what they were.
+      return equal(product(from.slice(0, before)), product(shape(context, from).slice(0, after)));
+    },
     lower,
   };
 }

@@ -85,6 +85,7 @@ const sliced = (type: ValueType, range: Range): ValueType => ({
 /** Slice(data, starts, ends, axes, steps): a view, negative steps as negative strides. */
 export const SLICE: Operator = {
   type: 'Slice',
+  aliases: 'always',
   opsets: [7, 27],
   infer: (context) => [rangesOf(context).reduce(sliced, context.input(0))],
   fold(context, outputs) {
@@ -99,6 +100,10 @@ export const SLICE: Operator = {
     )
       ? 'mixing'
       : 'parallel',
+  keepsRows: ({ context, rowAxis }) =>
+    rangesOf(context).every(
+      (r) => r.axis !== rowAxis(0) || (r.step === 1 && equal(r.count, context.input(0).shape[r.axis]!)),
+    ),
   lower(lowering) {
     const view = rangesOf(lowering.context).reduce(
       (v, r) => sliceView(v, r.axis, r.start, r.count, r.step),
@@ -141,11 +146,13 @@ function evenly(context: NodeContext, size: Dim, parts: number): readonly Dim[] 
 /** Split(input, split): views on the input. */
 export const SPLIT: Operator = {
   type: 'Split',
+  aliases: 'always',
   opsets: [7, 27],
   infer: (context) => partsOf(context).map((r) => sliced(context.input(0), r)),
   fold: (context, outputs) => partsOf(context).map((r, i) => sliceKnown(context, r, outputs[i]!)),
   reference: (context) => partsOf(context.shapes).map((r) => sliceReference(context.input(0), r)),
   rows: (row) => mixesAlong(row, 0, partsOf(row.context)[0]!.axis),
+  keepsRows: ({ context, rowAxis }) => partsOf(context)[0]!.axis !== rowAxis(0),
   lower(lowering) {
     const view = lowering.view(0);
     partsOf(lowering.context).forEach((r, i) => lowering.alias(i, sliceView(view, r.axis, r.start, r.count)));

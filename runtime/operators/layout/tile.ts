@@ -16,6 +16,8 @@ function repeatsOf(context: NodeContext): readonly Dim[] {
 /** Tile(X, repeats): a view where only dimensions of 1 repeat, otherwise one copy out of strides of 0. */
 export const TILE: Operator = {
   type: 'Tile',
+  aliases: 'sometimes',
+  note: 'repeats known at load',
   opsets: [7, 27],
   infer(context) {
     const { dtype, shape } = context.input(0);

@@ -28,6 +28,7 @@ export function transposeReference(x: ReferenceTensor, perm: readonly number[]):
 /** Transpose(X, perm): a view; kernels read it in place. */
 export const TRANSPOSE: Operator = {
   type: 'Transpose',
+  aliases: 'always',
   opsets: [7, 27],
   infer(context) {
     const { dtype, shape } = context.input(0);
@@ -35,5 +36,6 @@ export const TRANSPOSE: Operator = {
   },
   reference: (context) => [transposeReference(context.input(0), permutation(context.shapes))],
   rows: shownByShapes,
+  keepsRows: () => true,
   lower: (lowering) => lowering.alias(0, transposeView(lowering.view(0), permutation(lowering.context))),
 };

@@ -149,6 +149,7 @@ function matMulReference(context: NodeContext, x: ReferenceTensor, y: ReferenceT
 /** MatMul(A, B): numpy's matmul, batched and broadcast. */
 const MATMUL: Operator = {
   type: 'MatMul',
+  types: ['f32'],
   opsets: [7, 27],
   infer: (context) => [{ dtype: context.input(0).dtype, shape: matrices(context).shape }],
   reference: (context) => [matMulReference(context.shapes, context.input(0), context.input(1))],
@@ -180,6 +181,7 @@ function gemmShape(context: NodeContext): {
 /** Gemm(A, B, C): alpha A' B' + beta C, C broadcast. Transposes are strides. */
 const GEMM: Operator = {
   type: 'Gemm',
+  types: ['f32'],
   opsets: [7, 27],
   infer(context) {
     const { a, m, n } = gemmShape(context);

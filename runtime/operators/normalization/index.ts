@@ -50,6 +50,7 @@ interface Plain {
 function plain({ type, opsets, statistic, epsilon, axes, operands, check }: Plain): Operator {
   return {
     type,
+    types: ['f32'],
     opsets,
     infer(context) {
       check?.(context);
@@ -157,6 +158,7 @@ function scalesGroups(context: NodeContext): boolean {
 /** GroupNormalization(X, scale, bias): groups of channels of each row, over their places. */
 const GROUP_NORMALIZATION: Operator = {
   type: 'GroupNormalization',
+  types: ['f32'],
   opsets: [18, 27],
   infer(context) {
     const groups = groupsOf(context);
@@ -206,6 +208,7 @@ const GROUP_NORMALIZATION: Operator = {
 /** BatchNormalization(X, scale, B, mean, var) at inference: a factor and an addend a channel. */
 const BATCH_NORMALIZATION: Operator = {
   type: 'BatchNormalization',
+  types: ['f32'],
   opsets: [7, 27],
   infer(context) {
     if (context.attributes.number('training_mode', 0) !== 0 || context.node.outputs.slice(1).some((o) => o !== ''))

@@ -33,6 +33,7 @@ function fits(x: ValueType, operand: ValueType | undefined, axis: number): boole
 /** LayerNormalization(X, Scale, B): over the axes from `axis` on. Scale and bias broadcast. */
 export const LAYER_NORMALIZATION: Operator = {
   type: 'LayerNormalization',
+  types: ['f32'],
   opsets: [17, 27],
   infer(context) {
     const x = context.input(0);

@@ -161,6 +161,7 @@ function quantize(x: number, scale: number, zero: number, dtype: DataType): numb
 /** QuantizeLinear(x, y_scale, y_zero_point): x / scale rounded to even, plus the zero point, saturated. */
 const QUANTIZE_LINEAR: Operator = {
   type: 'QuantizeLinear',
+  types: ['f32', 'i32', 'u32'],
   opsets: [10, 27],
   infer(context) {
     granularityOf(context);
@@ -191,6 +192,7 @@ function parameterRows(row: Parameters<Operator['rows']>[0]): ReturnType<Operato
 /** DequantizeLinear(x, x_scale, x_zero_point): (x - zero point) * scale. */
 const DEQUANTIZE_LINEAR: Operator = {
   type: 'DequantizeLinear',
+  types: ['f32', 'i32', 'u32'],
   opsets: [10, 27],
   infer(context) {
     granularityOf(context);
@@ -218,6 +220,7 @@ const DEQUANTIZE_LINEAR: Operator = {
 /** DynamicQuantizeLinear(x): to uint8 by the range of x, which is made to hold 0; the range is of the whole tensor. */
 const DYNAMIC_QUANTIZE_LINEAR: Operator = {
   type: 'DynamicQuantizeLinear',
+  types: ['f32'],
   opsets: [11, 27],
   infer: (context) => [
     { dtype: 'uint8', shape: context.input(0).shape },

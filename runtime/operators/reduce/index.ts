@@ -1,10 +1,11 @@
 import type { Lowering } from '../../compile/lowering.js';
 import type { View } from '../../compile/view.js';
-import type { Dim } from '../../graph/dim.js';
+import { add, maximum, minimum, mul, type Dim } from '../../graph/dim.js';
+import { knownDims } from '../elementwise/fold.js';
 import { copyStep } from '../elementwise/kernel.js';
 import { wrapping } from '../elementwise/semantics.js';
 import { arithmeticType, variantName, wrapped } from '../elementwise/types.js';
-import type { NodeContext, Operator } from '../operator.js';
+import type { Known, NodeContext, Operator, ValueType } from '../operator.js';
 import { mixesAlong, shownByShapes } from '../rows.js';
 import { ARG_OPERATORS } from './arg.js';
 import { reduceReference, reduceStep } from './kernel.js';
@@ -26,7 +27,7 @@ function reducedShape(context: NodeContext, axes: readonly number[]): Dim[] {
   return shape.flatMap((d, i) => (axes.includes(i) ? (keep ? [1] : []) : [d]));
 }
 
-/** Emits reduction `type` of `view` into `output`, or refuses a type that it has no kernel for. */
+/** Emits reduction `type` of `view` into `output`. */
 export function emitReduction(
   lowering: Lowering,
   type: string,
@@ -36,7 +37,6 @@ export function emitReduction(
 ): void {
   const reducer = REDUCERS.find((r) => r.type === type)!;
   const kernel = reducer.kernel(arithmeticType(view.dtype));
-  if (!kernel) throw lowering.context.unsupported(`no kernel for ${view.dtype}`);
   if (axes.length === 0 && reducer.keepsOne) {
     lowering.emit(copyStep(view, output));
     return;
@@ -46,10 +46,34 @@ export function emitReduction(
   lowering.emit(reduceStep(variantName(type, view.dtype), finished, view, output, axes));
 }
 
+const FOLDS: Readonly<Record<string, (a: Dim, b: Dim) => Dim>> = {
+  ReduceSum: add,
+  ReduceProd: mul,
+  ReduceMax: maximum,
+  ReduceMin: minimum,
+};
+
+/** The reduction of sizes, such as the product of a shape. */
+function foldReduction(
+  type: string,
+  context: NodeContext,
+  axes: readonly number[],
+  output: ValueType,
+): Known | undefined {
+  const fold = FOLDS[type];
+  const known = context.known(0);
+  if (!fold || known?.kind !== 'symbolic' || known.value.dims.length !== 1 || axes.length !== 1) return undefined;
+  const { elements } = known.value;
+  if (elements.length === 0) return undefined;
+  const dims = knownDims(output)!;
+  return { kind: 'symbolic', value: { dtype: output.dtype, dims, elements: [elements.reduce((a, b) => fold(a, b))] } };
+}
+
 const REDUCTIONS: readonly Operator[] = REDUCERS.map(({ type, reference }) => ({
   type,
   opsets: [7, 27],
   infer: (context) => [{ dtype: context.input(0).dtype, shape: reducedShape(context, axesOf(context)) }],
+  fold: (context, outputs) => [foldReduction(type, context, axesOf(context), outputs[0]!)],
   reference(context) {
     const x = context.input(0);
     const axes = axesOf(context.shapes);

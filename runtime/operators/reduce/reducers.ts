@@ -12,7 +12,7 @@ export interface ReduceKernel {
 /** A reduction: its WGSL for each type it works on, and a line of reference over all the elements. */
 export interface Reducer {
   readonly type: string;
-  readonly kernel: (type: ArithmeticType) => ReduceKernel | undefined;
+  readonly kernel: (type: ArithmeticType) => ReduceKernel;
   readonly reference: (x: Float64Array, dtype: DataType) => number;
   /** Of one element it is that element, so that a reduction over no axes is a copy. */
   readonly keepsOne?: true;
@@ -98,10 +98,32 @@ const folding =
     };
   };
 
-const floatsOnly =
-  (kernel: ReduceKernel) =>
-  (type: ArithmeticType): ReduceKernel | undefined =>
-    type === 'f32' ? kernel : undefined;
+/** Elements as floats, and a float as the integer below it in magnitude. */
+const BY_FLOAT: Record<
+  Exclude<ArithmeticType, 'f32'>,
+  { readonly from: string; readonly to: (x: string) => string }
+> = {
+  i32: { from: 'f32(x)', to: (x) => `i32(${x})` },
+  u32: { from: 'f32(x)', to: (x) => `u32(${x})` },
+  i64: { from: 'i64_to_f32(x)', to: (x) => `i64_from_f32(${x})` },
+  u64: { from: 'u64_to_f32(x)', to: (x) => `u64_from_f32(${x})` },
+};
+
+/** A reduction whose result is a float's; of integers it is computed in float32 and truncated. */
+const byFloat =
+  (kernel: ReduceKernel, whole: Pick<ReduceKernel, 'finish' | 'helpers'> = kernel) =>
+  (type: ArithmeticType): ReduceKernel => {
+    if (type === 'f32') return kernel;
+    const { from, to } = BY_FLOAT[type];
+    return { ...kernel, ...whole, update: `{ let x = ${from}; ${kernel.update} }`, finish: to(whole.finish) };
+  };
+
+// A root that is whole must not be truncated to the number below it.
+const WHOLE_ROOT = `
+fn whole_root(x: f32) -> f32 {
+  let root = round(sqrt(x));
+  return select(root, root - 1.0, root * root > x);
+}`;
 
 const zero = (a: Arithmetic): string => a.zero;
 const acc = (): string => 'acc';
@@ -155,7 +177,10 @@ export const REDUCERS: readonly Reducer[] = [
   },
   {
     type: 'ReduceL2',
-    kernel: floatsOnly({ state: 'var acc = 0.0;', update: 'acc = fma(x, x, acc);', finish: 'sqrt(acc)' }),
+    kernel: byFloat(
+      { state: 'var acc = 0.0;', update: 'acc = fma(x, x, acc);', finish: 'sqrt(acc)' },
+      { finish: 'whole_root(acc)', helpers: WHOLE_ROOT },
+    ),
     reference: (x) => Math.sqrt(sum(x.map((v) => v * v))),
   },
   {
@@ -165,13 +190,13 @@ export const REDUCERS: readonly Reducer[] = [
   },
   {
     type: 'ReduceLogSum',
-    kernel: floatsOnly({ state: 'var acc = 0.0;', update: 'acc = acc + x;', finish: 'log(acc)' }),
+    kernel: byFloat({ state: 'var acc = 0.0;', update: 'acc = acc + x;', finish: 'log(acc)' }),
     reference: (x) => Math.log(sum(x)),
   },
   {
     type: 'ReduceLogSumExp',
     // The sum is kept in units of the largest exponential so far. The first largest is finite, so that -inf adds nothing.
-    kernel: floatsOnly({
+    kernel: byFloat({
       state: 'var largest = -3.402823e38; var acc = 0.0;',
       update: `if (x > largest) { acc = fma(acc, exp(largest - x), 1.0); largest = x; }
       else { acc += select(exp(x - largest), 1.0, x == largest); }`,

@@ -49,6 +49,7 @@ const SIZE: Operator = {
 /** ConstantOfShape(shape, value): one constant, repeated by strides of 0. */
 const CONSTANT_OF_SHAPE: Operator = {
   type: 'ConstantOfShape',
+  aliases: 'always',
   opsets: [9, 27],
   infer(context) {
     const dtype = context.attributes.tensor('value')?.dtype ?? 'float32';
@@ -74,6 +75,7 @@ const CONSTANT_OF_SHAPE: Operator = {
     return [{ dtype: value?.dtype ?? 'float32', dims, data: new Float64Array(sizeOf(dims)).fill(element) }];
   },
   rows: shownByShapes,
+  keepsRows: () => true,
   lower(lowering) {
     const value = lowering.context.attributes.tensor('value') ?? tensorOf('float32', [1], [0]);
     const { shape } = lowering.outputs[0]!;

@@ -28,6 +28,7 @@ const LONGEST_FOLDED = 1024;
 /** Range(start, limit, delta): bounds known at load, up to symbols; a kernel counts where the length is a symbol. */
 export const RANGE: Operator = {
   type: 'Range',
+  note: 'bounds known at load',
   opsets: [11, 27],
   infer: (context) => [{ dtype: context.input(0).dtype, shape: [boundsOf(context).length] }],
   fold(context, [output]) {

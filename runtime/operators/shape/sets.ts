@@ -23,6 +23,7 @@ function nonZero(x: ReferenceTensor): ReferenceTensor {
 /** NonZero(X): the coordinates of the elements that are not 0, of a constant. */
 export const NON_ZERO: Operator = {
   type: 'NonZero',
+  note: 'of constants alone',
   opsets: [9, 27],
   infer: (context) => [{ dtype: 'int64', shape: nonZero(constantOf(context)).dims }],
   reference: (context) => [nonZero(context.input(0))],
@@ -80,6 +81,7 @@ function unique(context: NodeContext, x: ReferenceTensor): ReferenceTensor[] {
 /** Unique(X): the different elements, or slices, of a constant, with where they are and how often. */
 export const UNIQUE: Operator = {
   type: 'Unique',
+  note: 'of constants alone',
   opsets: [11, 27],
   infer: (context) => unique(context, constantOf(context)).map(({ dtype, dims }) => ({ dtype, shape: dims })),
   reference: (context) => unique(context.shapes, context.input(0)),

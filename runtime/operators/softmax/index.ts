@@ -70,6 +70,7 @@ function reference(context: NodeContext, x: ReferenceTensor, kind: SoftmaxKind):
 /** Softmax, LogSoftmax and Hardmax along an axis. */
 export const SOFTMAX_OPERATORS: readonly Operator[] = (['Softmax', 'LogSoftmax', 'Hardmax'] as const).map((kind) => ({
   type: kind,
+  types: ['f32'],
   opsets: [7, 27],
   infer: (context) => [context.input(0)],
   reference: (context) => [reference(context.shapes, context.input(0), kind)],

@@ -35,6 +35,7 @@ const BEFORE: Readonly<Record<DeviceType, readonly [largest: string, smallest: s
  */
 export const TOP_K: Operator = {
   type: 'TopK',
+  note: 'k known at load',
   opsets: [7, 27],
   infer(context) {
     const { dtype, shape } = context.input(0);

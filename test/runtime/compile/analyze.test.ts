@@ -48,6 +48,26 @@ describe('analysis', () => {
     expect([shapeOf(analyzed, 'y'), analyzed.foldedNodes]).toEqual(['[batch, 24]', 4]);
   });
 
+  it('follows the product of a shape to a range, as TorchScript writes the offsets of bags', () => {
+    const b = new GraphBuilder('offsets');
+    const x = b.input('x', 'int64', ['batch', 3]);
+    const total = b.op('Cast', [b.op('ReduceProd', [b.op('Shape', [x])], { keepdims: 0 })], { to: 7 });
+    b.output(
+      b.op('Range', [b.constant('first', scalar(0)), total, b.constant('step', scalar(3))], {}, { outputs: ['y'] }),
+      'int64',
+    );
+    const analyzed = analyze(b.build());
+    expect([left(analyzed), shapeOf(analyzed, 'y')]).toEqual([['Range'], '[batch]']);
+  });
+
+  it('lets a cast to the type that is there already be none', () => {
+    const b = new GraphBuilder('idle');
+    const x = b.input('x', 'float32', ['batch', 3]);
+    const joined = b.op('Concat', [x, b.op('Cast', [b.op('Neg', [x])], { to: 1 })], { axis: 1 });
+    b.output(joined, 'float32');
+    expect(left(analyze(b.build()))).toEqual(['Neg', 'Identity', 'Concat']);
+  });
+
   it('follows arithmetic on sizes through casts, slices and comparisons', () => {
     // The half of the columns, computed from the shape; then an Expand that the shape decides by Where(Equal(..)).
     const b = new GraphBuilder('arithmetic');

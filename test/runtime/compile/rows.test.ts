@@ -49,10 +49,41 @@ const PARALLEL: [string, Build][] = [
       return b.op('MatMul', [tokens, b.op('Transpose', [tokens], { perm: [0, 2, 1] })]);
     },
   ],
+  [
+    'pairs of a row picked with the rows behind',
+    (b, x) => {
+      const behind = b.op(
+        'Flatten',
+        [b.op('Transpose', [b.op('Unsqueeze', [x], { axes: [1] })], { perm: [1, 2, 0] })],
+        {
+          axis: 2,
+        },
+      );
+      const picked = b.op('Gather', [b.op('Exp', [behind]), b.constant('picked', ints(2, 0, 2))]);
+      return b.op('Transpose', [picked]);
+    },
+  ],
+  [
+    'tuples picked with the rows behind',
+    (b, x) => {
+      const at = b.constant('at', tensorOf('int64', [2, 1], [3, 1]));
+      return b.op('Transpose', [b.op('GatherND', [b.op('Transpose', [x]), at])]);
+    },
+  ],
   ['a reduction of constants', (b, x) => b.op('Add', [x, b.op('Expand', [weights(b, 1, 4), b.op('Shape', [x])])])],
 ];
 
 const MIXING: [string, RegExp, Build][] = [
+  [
+    'rows taken apart behind others',
+    /Reshape 'it' makes shape \[2, 2\*n\]|Reshape 'it' mixes rows/,
+    (b, x) => b.op('Reshape', [b.op('Transpose', [x]), b.constant('s', ints(2, -1))], {}, named),
+  ],
+  [
+    'a product with the rows behind',
+    /MatMul 'it' mixes rows|MatMul 'it' makes shape/,
+    (b, x) => b.op('MatMul', [weights(b, 3, 4), b.op('Transpose', [x])], {}, named),
+  ],
   ['a softmax over rows', /Softmax 'it' mixes rows/, (b, x) => b.op('Softmax', [x], { axis: 0 }, named)],
   [
     'a softmax over all that follows, before opset 13',

@@ -11,7 +11,7 @@ import {
   type Case,
 } from '../../support/cases.js';
 import { openBackend } from '../../support/device.js';
-import { FAMILIES } from '../../support/families.js';
+import { FAMILIES } from '../../../runtime/operators/registry.js';
 
 interface Setup {
   readonly q: Tensor;

@@ -12,7 +12,7 @@ import {
   type Case,
 } from '../../support/cases.js';
 import { openBackend } from '../../support/device.js';
-import { FAMILIES } from '../../support/families.js';
+import { FAMILIES } from '../../../runtime/operators/registry.js';
 import { testLiteral } from '../../support/literal.js';
 
 const x = floats([2, 3], [1, 2, 3, 4, 5, 6]);
@@ -200,6 +200,78 @@ const INTEGERS: Case[] = [
       [7, 2],
     ],
     [9_800_000_000, 53],
+  ),
+  whole(
+    'ReduceL2',
+    'int32',
+    [
+      [-3, 4],
+      [7, 1],
+    ],
+    [5, 7],
+  ),
+  whole(
+    'ReduceL2',
+    'int64',
+    [
+      [300, -400],
+      [7, 0],
+    ],
+    [500, 7],
+  ),
+  whole(
+    'ReduceL2',
+    'uint32',
+    [
+      [6, 8],
+      [1, 1],
+    ],
+    [10, 1],
+  ),
+  whole(
+    'ReduceL2',
+    'uint64',
+    [
+      [5, 12],
+      [0, 0],
+    ],
+    [13, 0],
+  ),
+  whole(
+    'ReduceLogSum',
+    'int64',
+    [
+      [20, 1],
+      [1, 0],
+    ],
+    [3, 0],
+  ),
+  whole(
+    'ReduceLogSum',
+    'uint32',
+    [
+      [100, 50],
+      [1, 2],
+    ],
+    [5, 1],
+  ),
+  whole(
+    'ReduceLogSumExp',
+    'int32',
+    [
+      [-9, 4],
+      [7, 7],
+    ],
+    [4, 7],
+  ),
+  whole(
+    'ReduceLogSumExp',
+    'int64',
+    [
+      [-9, -4],
+      [70, 7],
+    ],
+    [-3, 70],
   ),
   none('ReduceMax', 'float32', -Infinity),
   none('ReduceMin', 'float32', Infinity),

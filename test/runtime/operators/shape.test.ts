@@ -14,7 +14,7 @@ import {
   type Case,
 } from '../../support/cases.js';
 import { openBackend } from '../../support/device.js';
-import { FAMILIES } from '../../support/families.js';
+import { FAMILIES } from '../../../runtime/operators/registry.js';
 
 const x = floats(
   [2, 3, 4],

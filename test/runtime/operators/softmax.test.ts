@@ -13,7 +13,7 @@ import {
   type Case,
 } from '../../support/cases.js';
 import { openBackend } from '../../support/device.js';
-import { FAMILIES } from '../../support/families.js';
+import { FAMILIES } from '../../../runtime/operators/registry.js';
 
 // The example of the ONNX pages, and one that overflows where the largest is not taken off first.
 const x = floats([2, 4], [0, 1, 2, 3, 10_000, 10_001, 10_002, 10_003]);
