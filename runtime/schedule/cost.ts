@@ -165,7 +165,7 @@ export class CostModel {
     return this.#device.at(this.#roof(bindings, rows));
   }
 
-  /** Expected microseconds of host time to stage and submit a wave. */
+  /** Expected microseconds of host time for a wave: its queries' checks, staging, submission, read-back. */
   hostUs(rows: number): number {
     return this.#host.at(rows);
   }

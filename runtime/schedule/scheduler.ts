@@ -40,7 +40,8 @@ export class Scheduler {
   readonly #pool = new Pool();
   readonly #load: LoadMonitor;
   readonly #idle = new Set<() => void>();
-  #armed = false;
+  /** When the first event came that the next round of waves answers to; undefined where none is due. */
+  #armedAt: number | undefined;
   #timer: { readonly at: number; readonly handle: ReturnType<typeof setTimeout> } | undefined;
   #lastDoneAt = 0;
   #scheduleUs = 0;
@@ -151,16 +152,18 @@ export class Scheduler {
 
   /** Waves are made at the end of the current turn, so that queries started together share one. */
   #arm(): void {
-    if (this.#armed) return;
-    this.#armed = true;
+    if (this.#armedAt !== undefined) return;
+    const armedAt = performance.now();
+    this.#armedAt = armedAt;
     queueMicrotask(() => {
-      this.#armed = false;
-      this.#makeWaves();
+      this.#armedAt = undefined;
+      this.#makeWaves(armedAt);
     });
   }
 
-  #makeWaves(): void {
+  #makeWaves(armedAt: number): void {
     const began = performance.now();
+    let since: number | undefined = armedAt;
     this.#expire(began);
     while (this.#pool.queries > 0 && this.#load.inFlight < this.#backend.wavesInFlight && this.#roomForWave()) {
       const decision = this.#policy.next({
@@ -174,7 +177,8 @@ export class Scheduler {
         this.#wakeAt(decision.waitUntil);
         break;
       }
-      void this.#launch(this.#pool.take(decision.group, decision.maxRows, decision.maxQueries));
+      void this.#launch(this.#pool.take(decision.group, decision.maxRows, decision.maxQueries), since);
+      since = undefined;
     }
     this.#scheduleUs += 1000 * (performance.now() - began);
     this.#rest();
@@ -225,7 +229,8 @@ export class Scheduler {
     return cost.waves < TIMED_FIRST || cost.waves % TIMED_EVERY === 0 ? 'wave' : 'none';
   }
 
-  async #launch(wave: readonly Pending[]): Promise<void> {
+  /** @param since when the host began to work for this wave, where it worked for no other in between. */
+  async #launch(wave: readonly Pending[], since: number | undefined): Promise<void> {
     const { plan, executable, cost } = wave[0]!.target;
     const rows = wave.reduce((n, q) => n + q.rows, 0);
     const bindings = new Map(wave[0]!.bindings);
@@ -252,7 +257,7 @@ export class Scheduler {
     if (lease) this.#staging.release(lease, []);
     const doneAt = outcome?.doneAt ?? performance.now();
     this.#load.end(flight, doneAt);
-    if (outcome) this.#learn(wave, bindings, rows, lane, outcome);
+    if (outcome) this.#learn(wave, bindings, rows, lane, outcome, since);
     wave.forEach((query, i) => query.settle(results[i]!));
     // Answers are delivered before the next wave is made, so that callers who ask again at once are in it.
     this.#arm();
@@ -269,7 +274,14 @@ export class Scheduler {
   }
 
   /** Corrects the cost model and the totals by what a wave took. */
-  #learn(wave: readonly Pending[], bindings: Bindings, rows: number, lane: number, outcome: WaveOutcome): void {
+  #learn(
+    wave: readonly Pending[],
+    bindings: Bindings,
+    rows: number,
+    lane: number,
+    outcome: WaveOutcome,
+    since: number | undefined,
+  ): void {
     const { executable, cost } = wave[0]!.target;
     const startedAt = Math.max(outcome.submittedAt, this.#lastDoneAt);
     this.#lastDoneAt = outcome.doneAt;
@@ -277,7 +289,9 @@ export class Scheduler {
     // Without the device's own clock, the time since it could have begun; a busy host may see the end late.
     const deviceUs = outcome.deviceUs ?? 1000 * (outcome.doneAt - startedAt);
     const trusted = outcome.deviceUs !== undefined || !this.#backend.caps.features.has('timestamp-query');
-    cost.observe(bindings, rows, { deviceUs: trusted ? deviceUs : 0, hostUs });
+    // All that the host does for a wave, from its queries' arrival to their answers, and not only staging.
+    const turnUs = since === undefined ? 0 : 1000 * (outcome.submittedAt - since) + outcome.readbackUs;
+    cost.observe(bindings, rows, { deviceUs: trusted ? deviceUs : 0, hostUs: turnUs });
     this.#load.waves++;
     this.#load.queries += wave.length;
     this.#load.rows += rows;
