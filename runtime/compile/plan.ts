@@ -6,6 +6,7 @@ import { fuseChains } from './chains.js';
 import { fuseEpilogues } from './fuse.js';
 import { lower, type LowerOptions, type OutputSource, type Program } from './lower.js';
 import { analyzeRows, liftRows, rowFactor, type RowAnalysis } from './rows.js';
+import { fuseShortAttention } from './short-attention.js';
 import { splitLayers } from './split-layer.js';
 import { allocate, writeNumber, type DataType, type TensorData } from '../graph/dtype.js';
 import { viewText } from './view.js';
@@ -49,7 +50,7 @@ function countOperators(graph: Graph): Record<string, number> {
 
 /** Patterns of whole layers before operators in a row: they are told by the nodes that fusion would join. */
 function fuse(analyzed: AnalyzedGraph): AnalyzedGraph {
-  return [splitLayers, fuseChains, fuseEpilogues].reduce((graph, pass) => pass(graph), analyzed);
+  return [splitLayers, fuseShortAttention, fuseChains, fuseEpilogues].reduce((graph, pass) => pass(graph), analyzed);
 }
 
 /** Compiles a graph. @throws BraidError MODEL_UNSUPPORTED, MODEL_INVALID. */

@@ -2,7 +2,7 @@ import { DIRECT_WORKGROUP, matMul, ROWS_WORKGROUP, type MatMulTile } from '../..
 import type { Loads, StagedTile } from '../../../shaders/matmul_staged.js';
 import type { WebGpuProgram } from '../../../shaders/program.js';
 import type { DeviceCaps, ParameterValue, Step } from '../../compile/kernel.js';
-import { deviceType, type View } from '../../compile/view.js';
+import { deviceType, isAligned, type View } from '../../compile/view.js';
 import { divideExact, equal, evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
 import { trafficBytes } from '../elementwise/kernel.js';
 import type { ChainCode } from '../elementwise/chain.js';
@@ -45,12 +45,6 @@ const MANY_TILES = 512;
 interface TileChoice {
   readonly tile: MatMulTile;
   readonly others: readonly { readonly tile: MatMulTile; readonly from: number; readonly below: number }[];
-}
-
-/** Whether a multiple of 4 words lies between the elements of these dimensions, and before the first. */
-function isAligned(view: View, dimensions: readonly number[]): boolean {
-  const isMultiple = (dim: Dim): boolean => divideExact(dim, 4) !== undefined;
-  return isMultiple(view.offset) && dimensions.every((d) => view.shape[d] === 1 || isMultiple(view.strides[d]!));
 }
 
 /** What the operands allow to be read in vectors of 4. Storages begin on multiples of more than that. */
