@@ -23,6 +23,8 @@ export interface MatMulCall {
    * each batch, which never lies in memory.
    */
   readonly modulator?: { readonly view: View; readonly gap: Dim };
+  /** Where elements are stored: `places` as the kernel takes them, `written` the memory that gets them. */
+  readonly picks?: { readonly places: View; readonly written: View };
   /** What `finish` reads beside the elements, broadcast to the output's shape. */
   readonly others: readonly View[];
   /** A function of the finished elements and of `others`. */
@@ -112,6 +114,13 @@ function modulatedTile(a: View, b: View, caps: DeviceCaps): TileChoice {
   return { tile, others: [] };
 }
 
+/** Few rows and columns of each batch, all of whose sizes are known: a tile of their own size, cut along k. */
+function pickedTile(a: View, b: View, caps: DeviceCaps): TileChoice {
+  if (caps.software) return { tile: TILES.direct, others: [] };
+  const [tileM, tileN] = [a.shape[2]!, b.shape[3]!].map((d) => Math.ceil((d as number) / 4) * 4) as [number, number];
+  return { tile: staged([tileM, tileN, 64], [4, 4], 4, loadsOf(a, b)), others: [] };
+}
+
 /** Workgroups that cover m x n `batches` times. */
 export function workgroupsOf(tile: MatMulTile, m: number, n: number, batches: number): number {
   switch (tile.kind) {
@@ -129,10 +138,18 @@ export function workgroupsOf(tile: MatMulTile, m: number, n: number, batches: nu
 
 /** The step of one product. Operations: 2 m n k a batch. */
 export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
-  const { a, b, output, bias, modulator, others: read, finish } = call;
+  const { a, b, output, bias, modulator, picks, others: read, finish } = call;
   const [outer, inner, m, n] = output.shape as [Dim, Dim, Dim, Dim];
   const k = a.shape[3]!;
-  const views = [a, b, ...(bias ? [bias] : []), ...(modulator ? [modulator.view] : []), ...read];
+  const written = picks?.written ?? output;
+  const views = [
+    a,
+    b,
+    ...(bias ? [bias] : []),
+    ...(modulator ? [modulator.view] : []),
+    ...(picks ? [picks.places] : []),
+    ...read,
+  ];
   const place = (name: string, v: View): Record<string, ParameterValue> => ({
     [`${name}_start`]: { start: v },
     [`${name}_outer`]: v.strides[0]!,
@@ -142,17 +159,19 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
   });
   return {
     kernel: finish ? `${call.name}+${finish.name}` : call.name,
-    operands: [...views.map((view) => ({ view, access: 'read' as const })), { view: output, access: 'write' }],
-    cost: { operations: mul(product([outer, inner, m, n, k]), 2), bytes: trafficBytes([...views, output]) },
+    operands: [...views.map((view) => ({ view, access: 'read' as const })), { view: written, access: 'write' }],
+    cost: { operations: mul(product([outer, inner, m, n, k]), 2), bytes: trafficBytes([...views, written]) },
     bound: 'arithmetic',
     detail: `m=${m} n=${n} k=${k} batches=${mul(outer, inner)}`,
     webgpu(caps) {
-      const { tile, others } = modulator ? modulatedTile(a, b, caps) : chooseTile(a, b, caps);
+      const choose = modulator ? modulatedTile : picks ? pickedTile : chooseTile;
+      const { tile, others } = choose(a, b, caps);
       const programOf = (cut: MatMulTile): WebGpuProgram =>
         matMul({
           tile: cut,
           hasBias: bias !== undefined,
           modulated: modulator !== undefined,
+          picked: picks !== undefined,
           ...(finish
             ? {
                 finish: {
@@ -188,6 +207,7 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
             alpha: { f32: call.alpha },
             beta: { f32: call.beta },
             ...(modulator ? { ...place('s', modulator.view), gap: modulator.gap } : {}),
+            ...(picks ? { places_start: { start: picks.places } } : {}),
             ...Object.assign({}, ...read.map((view, i) => place(`other${i}`, view))),
             ...Object.fromEntries(Object.entries(finish?.scalars ?? {}).map(([name, f32]) => [name, { f32 }])),
           },
