@@ -1,5 +1,6 @@
 import { BraidError } from '../../errors.js';
 import type { View } from '../../compile/view.js';
+import type { Dim } from '../../graph/dim.js';
 import type { Lowering } from '../../compile/lowering.js';
 import type { Operator } from '../operator.js';
 import { shownByShapes } from '../rows.js';
@@ -9,8 +10,9 @@ function lower(lowering: Lowering): void {
   const [a, b] = [lowering.view(0), lowering.view(1)];
   const written = lowering.output(0);
   const lift = (view: View): View => ({ ...view, shape: [1, ...view.shape], strides: [0, ...view.strides] });
-  const [batch, rows] = a.shape as [View['shape'][number], View['shape'][number]];
-  const [line, step] = written.strides as [View['shape'][number], View['shape'][number]];
+  const [batch, rows] = a.shape as [Dim, Dim];
+  const inColumns = lowering.context.attributes.number('columns', 0) !== 0;
+  const [line, step] = (inColumns ? written.strides.toReversed() : written.strides) as [Dim, Dim];
   lowering.emit(
     matMulStep({
       name: 'PickedMatMul',
@@ -32,7 +34,7 @@ function made(): never {
 
 /**
  * PickedMatMul(A, B, places): of the products A B of a batch, element (i, j) at places[i, j] of the batch's line, or
- * nowhere. What compile/picked-product.ts makes; no model has it.
+ * nowhere; with `columns` the lines stand side by side. What compile/picked-product.ts makes; no model has it.
  */
 export const PICKED_MATMUL: Operator = {
   type: 'PickedMatMul',

@@ -64,6 +64,30 @@ describe('products that elements are picked from', () => {
     }
   });
 
+  it.each(['positions', 'pairs'])('are found as PyTorch exports them, by %s', async (by) => {
+    const random = new Random();
+    const b = new GraphBuilder('exported', 18);
+    const x = b.input('x', 'float32', ['n', 5, 8]);
+    const products = b.op('MatMul', [x, b.op('Transpose', [x], { perm: [0, 2, 1] })]);
+    const turned = b.op('Transpose', [products], { perm: [1, 2, 0] });
+    const positions = below(5);
+    const pairs = positions.flatMap((p) => [Math.floor(p / 5), p % 5]);
+    const picked =
+      by === 'pairs'
+        ? b.op('GatherND', [turned, b.constant('at', tensorOf('int64', [positions.length, 2], pairs))])
+        : b.op('Gather', [b.op('Flatten', [turned], { axis: 2 }), b.constant('at', ints(...positions))], { axis: 0 });
+    const head = b.op('Relu', [b.input('head', 'float32', ['n', 3])]);
+    b.output(b.op('Concat', [head, b.op('Transpose', [picked], { perm: [1, 0] })], { axis: 1 }), 'float32');
+    const graph = b.build();
+    expect(kernels(graph).toSorted()).toEqual(['PickedMatMul', 'Relu']);
+    const model = await engine.load(graph);
+    for (const n of [1, 7]) {
+      const inputs = { x: random.floats([n, 5, 8]), head: random.floats([n, 3]) };
+      expect(await graphProblems(model, graph, inputs)).toEqual([]);
+    }
+    await model.dispose();
+  });
+
   it('are found in DLRM, built and exported', async () => {
     for (const graph of [buildZoo('dlrm', 'tiny'), await importOnnxFile(goldenPath('dlrm.onnx'))])
       expect(kernels(graph).filter((k) => k === 'PickedMatMul')).toHaveLength(1);
