@@ -36,6 +36,9 @@ const TILES = {
   wide: { kind: 'tiled', tileM: 64, tileN: 64, tileK: 16, threadM: 4, threadN: 4 },
   small: { kind: 'tiled', tileM: 32, tileN: 32, tileK: 16, threadM: 4, threadN: 4 },
   direct: { kind: 'direct', threadM: 8, threadN: 4 },
+  /** One row of a product: a line of weights for values that lie below each other. */
+  line: { kind: 'direct', threadM: 1, threadN: 1 },
+  directLine: { kind: 'direct', threadM: 1, threadN: 4 },
   directThin: { kind: 'direct', threadM: 4, threadN: 1 },
 } satisfies Record<string, MatMulTile>;
 
@@ -74,21 +77,29 @@ function lanesFor(k: Dim): number {
 }
 
 /**
- * Few columns: several invocations a row. Few columns or rows: small tiles waste less. Otherwise by what fills the
+ * Few columns: several invocations a row. One row: an invocation a column. Few columns or rows: small tiles waste less. Otherwise by what fills the
  * device: few tiles are cut along k too, for each step waits for memory and a multiprocessor has little else to do.
  */
 function chooseTile(a: View, b: View, caps: DeviceCaps): TileChoice {
   const [m, k, n] = [a.shape[2]!, a.shape[3]!, b.shape[3]!];
   const most = (dim: Dim, limit: number): boolean => typeof dim === 'number' && dim <= limit;
   const only = (tile: MatMulTile): TileChoice => ({ tile, others: [] });
-  if (caps.software) return only(most(n, 2) ? TILES.directThin : TILES.direct);
+  const softwareTile = (): MatMulTile => {
+    if (most(n, 2)) return TILES.directThin;
+    return most(m, 1) ? TILES.directLine : TILES.direct;
+  };
+  if (caps.software) return only(softwareTile());
   if (most(n, 4)) return only({ kind: 'rows', lanes: lanesFor(k), columns: n as number });
+  // Neighbouring invocations read neighbouring columns of B, all of them the same words of A.
+  if (most(m, 1) && equal(b.strides[3]!, 1)) return only(TILES.line);
   if (most(n, 32) || most(m, 32)) return only(TILES.small);
   const loads = loadsOf(a, b);
   const isVector = loads.a !== 'words' && loads.b !== 'words';
-  const wide = isVector ? staged([64, 64, 16], [4, 4], 1, loads) : TILES.wide;
+  // A tile of up to 64 columns is as wide as the product.
+  const columns = most(n, 64) ? Math.ceil((n as number) / 4) * 4 : 64;
+  const wide = isVector ? staged([64, columns, 16], [4, 4], 1, loads) : TILES.wide;
   const large = {
-    tile: isVector ? staged([128, 64, 16], [8, 4], 1, loads) : TILES.large,
+    tile: isVector ? staged([128, columns, 16], [8, 4], 1, loads) : TILES.large,
     from: MANY_TILES,
     below: Number.POSITIVE_INFINITY,
   };
