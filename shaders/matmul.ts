@@ -39,6 +39,8 @@ export interface MatMulOptions {
   readonly finish?: Finish;
   /** B is B + diag(s) P: P lies behind B, s is the modulator's line of k. */
   readonly modulated?: boolean;
+  /** Only some elements are stored; see Parts. */
+  readonly picked?: boolean;
 }
 
 /**
@@ -47,10 +49,12 @@ export interface MatMulOptions {
  *
  * Operations 2 m n k. Tiled memory traffic: m k (n / tileN) + k n (m / tileM) + m n words.
  */
-export function matMul({ tile, hasBias, finish, modulated = false }: MatMulOptions): WebGpuProgram {
-  const { shape, source } = cut(tile, { hasBias, finish, modulated });
-  const key = `MatMul_${shape}${modulated ? '_modulated' : ''}${hasBias ? '_bias' : ''}${finish ? `_${finish.name}` : ''}`;
-  return { key, source, fields: fieldsOf(finish, modulated), reportsErrors: false };
+export function matMul({ tile, ...options }: MatMulOptions): WebGpuProgram {
+  const { hasBias, finish, modulated = false, picked = false } = options;
+  const parts = { hasBias, finish, modulated, picked };
+  const { shape, source } = cut(tile, parts);
+  const key = `MatMul_${shape}${modulated ? '_modulated' : ''}${picked ? '_picked' : ''}${hasBias ? '_bias' : ''}${finish ? `_${finish.name}` : ''}`;
+  return { key, source, fields: fieldsOf(parts), reportsErrors: false };
 }
 
 function cut(tile: MatMulTile, parts: Parts): { shape: string; source: string } {

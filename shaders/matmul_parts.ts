@@ -15,13 +15,18 @@ export interface Parts {
   readonly hasBias: boolean;
   readonly finish: Finish | undefined;
   readonly modulated: boolean;
+  /** Element (row, column) goes to place `places[row * n + column]` of its batch's line, or nowhere: NOWHERE. */
+  readonly picked: boolean;
 }
+
+/** In the places of a picked product: the element is not stored. */
+export const NOWHERE = 0xffff_ffff;
 
 export function range(n: number): number[] {
   return Array.from({ length: n }, (_, i) => i);
 }
 
-export function fieldsOf(finish: Finish | undefined, modulated: boolean): ParameterField[] {
+export function fieldsOf({ finish, modulated, picked }: Parts): ParameterField[] {
   const scalar = (name: string, type: 'u32' | 'f32' = 'u32'): ParameterField => ({ name, type, length: 1 });
   const place = (o: string): ParameterField[] =>
     ['start', 'row', 'column', 'outer', 'inner'].map((part) => scalar(`${o}_${part}`));
@@ -31,26 +36,26 @@ export function fieldsOf(finish: Finish | undefined, modulated: boolean): Parame
     scalar('alpha', 'f32'),
     scalar('beta', 'f32'),
     ...(modulated ? [...place('s'), scalar('gap')] : []),
+    ...(picked ? [scalar('places_start')] : []),
     ...(finish?.others ?? []).flatMap((_, i) => place(`other${i}`)),
     ...(finish?.scalars ?? []).map((name) => scalar(name, 'f32')),
   ];
 }
 
 /** Parameters, operands and functions; `a` and `b` in words, or in vectors of 4. */
-export function declarations(
-  { hasBias, finish, modulated }: Parts,
-  vectors: { a?: boolean; b?: boolean } = {},
-): string {
+export function declarations(parts: Parts, vectors: { a?: boolean; b?: boolean } = {}): string {
+  const { hasBias, finish, modulated, picked } = parts;
   const others = finish?.others ?? [];
   const operands: [name: string, type: ElementType][] = [
     ...(hasBias ? [['bias', 'f32'] as [string, ElementType]] : []),
     ...(modulated ? [['s', 'f32'] as [string, ElementType]] : []),
+    ...(picked ? [['places', 'u32'] as [string, ElementType]] : []),
     ...others.map((type, i): [string, ElementType] => [`other${i}`, type]),
   ];
   const matrix = (binding: number, name: string, isVector: boolean): string =>
     `@group(0) @binding(${binding}) var<storage, read> ${name}: array<${isVector ? 'vec4<f32>' : 'f32'}>;`;
   return [
-    declareParameters(fieldsOf(finish, modulated)),
+    declareParameters(fieldsOf(parts)),
     matrix(1, 'a', vectors.a ?? false),
     matrix(2, 'b', vectors.b ?? false),
     ...operands.map(([name, type], i) => declareStorage(3 + i, name, type, 'read')),
@@ -70,7 +75,7 @@ export interface Result {
  * Statements that finish and store results. Everything that the elements share is read once: software adapters inline
  * without mercy.
  */
-export function storeAll(results: readonly Result[], { hasBias, finish }: Parts): string {
+export function storeAll(results: readonly Result[], { hasBias, finish, picked }: Parts): string {
   const columns = [...new Set(results.map((r) => r.column))];
   const rows = [...new Set(results.map((r) => r.row))];
   const lines = [
@@ -96,6 +101,11 @@ export function storeAll(results: readonly Result[], { hasBias, finish }: Parts)
         const finished = `alpha * ${value}${hasBias ? ` + beta * ${element('bias')}` : ''}`;
         const others = (finish?.others ?? []).map((_, i) => element(`other${i}`));
         const result = finish ? `chain(${['z', finished, ...others].join(', ')})` : finished;
+        if (picked) {
+          const place = `let place = places[blocks[z].places_start + (row + ${r}u) * n + column + ${c}u];`;
+          const at = 'out_at + place * blocks[z].out_column';
+          return `if (column + ${c}u < n) { ${place} if (place != ${NOWHERE}u) { out[${at}] = ${result}; } }`;
+        }
         const store = `out[out_at + ${r}u * out_row + out_column${c}] = ${result};`;
         return columns.length === 1 ? store : `if (column + ${c}u < n) { ${store} }`;
       });

@@ -5,7 +5,9 @@ import { analyze, type AnalyzedGraph } from './analyze.js';
 import { fuseChains } from './chains.js';
 import { fuseEpilogues } from './fuse.js';
 import { lower, type LowerOptions, type OutputSource, type Program } from './lower.js';
+import { pickProducts } from './picked-product.js';
 import { analyzeRows, liftRows, rowFactor, type RowAnalysis } from './rows.js';
+import { fuseShortAttention } from './short-attention.js';
 import { splitLayers } from './split-layer.js';
 import { allocate, writeNumber, type DataType, type TensorData } from '../graph/dtype.js';
 import { viewText } from './view.js';
@@ -49,7 +51,10 @@ function countOperators(graph: Graph): Record<string, number> {
 
 /** Patterns of whole layers before operators in a row: they are told by the nodes that fusion would join. */
 function fuse(analyzed: AnalyzedGraph): AnalyzedGraph {
-  return [splitLayers, fuseChains, fuseEpilogues].reduce((graph, pass) => pass(graph), analyzed);
+  return [splitLayers, fuseShortAttention, pickProducts, fuseChains, fuseEpilogues].reduce(
+    (graph, pass) => pass(graph),
+    analyzed,
+  );
 }
 
 /** Compiles a graph. @throws BraidError MODEL_UNSUPPORTED, MODEL_INVALID. */

@@ -148,6 +148,15 @@ export function pickView(view: View, axis: number, index: Dim): View {
   };
 }
 
+/**
+ * Whether the view begins on a multiple of 4 elements, and whether a step along each of `dimensions` is one: storages
+ * begin on multiples of more, so that kernels may read such a view in vectors.
+ */
+export function isAligned(view: View, dimensions: readonly number[]): boolean {
+  const isMultiple = (dim: Dim): boolean => divideExact(dim, 4) !== undefined;
+  return isMultiple(view.offset) && dimensions.every((d) => view.shape[d] === 1 || isMultiple(view.strides[d]!));
+}
+
 export function elementsOf(view: View): Dim {
   return product(view.shape);
 }

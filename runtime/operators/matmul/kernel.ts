@@ -2,7 +2,7 @@ import { DIRECT_WORKGROUP, matMul, ROWS_WORKGROUP, type MatMulTile } from '../..
 import type { Loads, StagedTile } from '../../../shaders/matmul_staged.js';
 import type { WebGpuProgram } from '../../../shaders/program.js';
 import type { DeviceCaps, ParameterValue, Step } from '../../compile/kernel.js';
-import { deviceType, type View } from '../../compile/view.js';
+import { deviceType, isAligned, type View } from '../../compile/view.js';
 import { divideExact, equal, evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
 import { trafficBytes } from '../elementwise/kernel.js';
 import type { ChainCode } from '../elementwise/chain.js';
@@ -23,6 +23,8 @@ export interface MatMulCall {
    * each batch, which never lies in memory.
    */
   readonly modulator?: { readonly view: View; readonly gap: Dim };
+  /** Where elements are stored: `places` as the kernel takes them, `written` the memory that gets them. */
+  readonly picks?: { readonly places: View; readonly written: View };
   /** What `finish` reads beside the elements, broadcast to the output's shape. */
   readonly others: readonly View[];
   /** A function of the finished elements and of `others`. */
@@ -34,6 +36,9 @@ const TILES = {
   wide: { kind: 'tiled', tileM: 64, tileN: 64, tileK: 16, threadM: 4, threadN: 4 },
   small: { kind: 'tiled', tileM: 32, tileN: 32, tileK: 16, threadM: 4, threadN: 4 },
   direct: { kind: 'direct', threadM: 8, threadN: 4 },
+  /** One row of a product: a line of weights for values that lie below each other. */
+  line: { kind: 'direct', threadM: 1, threadN: 1 },
+  directLine: { kind: 'direct', threadM: 1, threadN: 4 },
   directThin: { kind: 'direct', threadM: 4, threadN: 1 },
 } satisfies Record<string, MatMulTile>;
 
@@ -45,12 +50,6 @@ const MANY_TILES = 512;
 interface TileChoice {
   readonly tile: MatMulTile;
   readonly others: readonly { readonly tile: MatMulTile; readonly from: number; readonly below: number }[];
-}
-
-/** Whether a multiple of 4 words lies between the elements of these dimensions, and before the first. */
-function isAligned(view: View, dimensions: readonly number[]): boolean {
-  const isMultiple = (dim: Dim): boolean => divideExact(dim, 4) !== undefined;
-  return isMultiple(view.offset) && dimensions.every((d) => view.shape[d] === 1 || isMultiple(view.strides[d]!));
 }
 
 /** What the operands allow to be read in vectors of 4. Storages begin on multiples of more than that. */
@@ -78,21 +77,29 @@ function lanesFor(k: Dim): number {
 }
 
 /**
- * Few columns: several invocations a row. Few columns or rows: small tiles waste less. Otherwise by what fills the
+ * Few columns: several invocations a row. One row: an invocation a column. Few columns or rows: small tiles waste less. Otherwise by what fills the
  * device: few tiles are cut along k too, for each step waits for memory and a multiprocessor has little else to do.
  */
 function chooseTile(a: View, b: View, caps: DeviceCaps): TileChoice {
   const [m, k, n] = [a.shape[2]!, a.shape[3]!, b.shape[3]!];
   const most = (dim: Dim, limit: number): boolean => typeof dim === 'number' && dim <= limit;
   const only = (tile: MatMulTile): TileChoice => ({ tile, others: [] });
-  if (caps.software) return only(most(n, 2) ? TILES.directThin : TILES.direct);
+  const softwareTile = (): MatMulTile => {
+    if (most(n, 2)) return TILES.directThin;
+    return most(m, 1) ? TILES.directLine : TILES.direct;
+  };
+  if (caps.software) return only(softwareTile());
   if (most(n, 4)) return only({ kind: 'rows', lanes: lanesFor(k), columns: n as number });
+  // Neighbouring invocations read neighbouring columns of B, all of them the same words of A.
+  if (most(m, 1) && equal(b.strides[3]!, 1)) return only(TILES.line);
   if (most(n, 32) || most(m, 32)) return only(TILES.small);
   const loads = loadsOf(a, b);
   const isVector = loads.a !== 'words' && loads.b !== 'words';
-  const wide = isVector ? staged([64, 64, 16], [4, 4], 1, loads) : TILES.wide;
+  // A tile of up to 64 columns is as wide as the product.
+  const columns = most(n, 64) ? Math.ceil((n as number) / 4) * 4 : 64;
+  const wide = isVector ? staged([64, columns, 16], [4, 4], 1, loads) : TILES.wide;
   const large = {
-    tile: isVector ? staged([128, 64, 16], [8, 4], 1, loads) : TILES.large,
+    tile: isVector ? staged([128, columns, 16], [8, 4], 1, loads) : TILES.large,
     from: MANY_TILES,
     below: Number.POSITIVE_INFINITY,
   };
@@ -118,6 +125,13 @@ function modulatedTile(a: View, b: View, caps: DeviceCaps): TileChoice {
   return { tile, others: [] };
 }
 
+/** Few rows and columns of each batch, all of whose sizes are known: a tile of their own size, cut along k. */
+function pickedTile(a: View, b: View, caps: DeviceCaps): TileChoice {
+  if (caps.software) return { tile: TILES.direct, others: [] };
+  const [tileM, tileN] = [a.shape[2]!, b.shape[3]!].map((d) => Math.ceil((d as number) / 4) * 4) as [number, number];
+  return { tile: staged([tileM, tileN, 64], [4, 4], 4, loadsOf(a, b)), others: [] };
+}
+
 /** Workgroups that cover m x n `batches` times. */
 export function workgroupsOf(tile: MatMulTile, m: number, n: number, batches: number): number {
   switch (tile.kind) {
@@ -135,10 +149,18 @@ export function workgroupsOf(tile: MatMulTile, m: number, n: number, batches: nu
 
 /** The step of one product. Operations: 2 m n k a batch. */
 export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
-  const { a, b, output, bias, modulator, others: read, finish } = call;
+  const { a, b, output, bias, modulator, picks, others: read, finish } = call;
   const [outer, inner, m, n] = output.shape as [Dim, Dim, Dim, Dim];
   const k = a.shape[3]!;
-  const views = [a, b, ...(bias ? [bias] : []), ...(modulator ? [modulator.view] : []), ...read];
+  const written = picks?.written ?? output;
+  const views = [
+    a,
+    b,
+    ...(bias ? [bias] : []),
+    ...(modulator ? [modulator.view] : []),
+    ...(picks ? [picks.places] : []),
+    ...read,
+  ];
   const place = (name: string, v: View): Record<string, ParameterValue> => ({
     [`${name}_start`]: { start: v },
     [`${name}_outer`]: v.strides[0]!,
@@ -148,17 +170,19 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
   });
   return {
     kernel: finish ? `${call.name}+${finish.name}` : call.name,
-    operands: [...views.map((view) => ({ view, access: 'read' as const })), { view: output, access: 'write' }],
-    cost: { operations: mul(product([outer, inner, m, n, k]), 2), bytes: trafficBytes([...views, output]) },
+    operands: [...views.map((view) => ({ view, access: 'read' as const })), { view: written, access: 'write' }],
+    cost: { operations: mul(product([outer, inner, m, n, k]), 2), bytes: trafficBytes([...views, written]) },
     bound: 'arithmetic',
     detail: `m=${m} n=${n} k=${k} batches=${mul(outer, inner)}`,
     webgpu(caps) {
-      const { tile, others } = modulator ? modulatedTile(a, b, caps) : chooseTile(a, b, caps);
+      const choose = modulator ? modulatedTile : picks ? pickedTile : chooseTile;
+      const { tile, others } = choose(a, b, caps);
       const programOf = (cut: MatMulTile): WebGpuProgram =>
         matMul({
           tile: cut,
           hasBias: bias !== undefined,
           modulated: modulator !== undefined,
+          picked: picks !== undefined,
           ...(finish
             ? {
                 finish: {
@@ -194,6 +218,7 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
             alpha: { f32: call.alpha },
             beta: { f32: call.beta },
             ...(modulator ? { ...place('s', modulator.view), gap: modulator.gap } : {}),
+            ...(picks ? { places_start: { start: picks.places } } : {}),
             ...Object.assign({}, ...read.map((view, i) => place(`other${i}`, view))),
             ...Object.fromEntries(Object.entries(finish?.scalars ?? {}).map(([name, f32]) => [name, { f32 }])),
           },

@@ -24,6 +24,7 @@ const CASES: [kernel: string, k: number, n: number, transB: 0 | 1, rows: number[
   ['32x32 tiles with k in 4 parts, of words, 64x64 above 132 tiles', 130, 70, 1, [3, 65, 4300]],
   ['.. of vectors, weight and activations along k', 132, 70, 1, [3, 65]],
   ['.. of vectors, weight across', 68, 68, 0, [1, 33]],
+  ['128x36 and 64x36 tiles of vectors', 4, 36, 1, [65, 32_800]],
   ['.. of vectors, activations in words', 67, 36, 0, [33]],
 ];
 

@@ -1,0 +1,113 @@
+import { flatWorkgroupSize } from '../../../shaders/program.js';
+import { shortAttention } from '../../../shaders/short_attention.js';
+import type { Lowering } from '../../compile/lowering.js';
+import { broadcastView, collapse, isAligned, nonEmpty, transposeView, type View } from '../../compile/view.js';
+import { BraidError } from '../../errors.js';
+import { add, divideExact, equal, mul, product, type Dim } from '../../graph/dim.js';
+import { flatWorkgroups, trafficBytes } from '../elementwise/kernel.js';
+import type { Operator } from '../operator.js';
+import { shownByShapes } from '../rows.js';
+
+/** Invocations of a workgroup: few, for each holds many registers. */
+const WORKGROUP = 64;
+
+function lower(lowering: Lowering): void {
+  const { context } = lowering;
+  const { attributes } = context;
+  const [query, keys, values, mask] = [0, 1, 2, 3].map((i) => lowering.optional(i)) as [View, View, View, View?];
+  const perm = attributes.numbers('perm') ?? [];
+  const written = lowering.output(0);
+  // The result as the products shape it; where a Transpose follows, it is written as that leaves it.
+  const output =
+    perm.length === 0
+      ? written
+      : transposeView(
+          written,
+          perm.map((_, i) => perm.indexOf(i)),
+        );
+  const batch = output.shape.slice(0, -2);
+  const queries = output.shape.at(-2)!;
+  const [length, width, valueWidth] = [keys.shape.at(-1)!, query.shape.at(-1) as number, values.shape.at(-1) as number];
+  const over = (view: View, rows: Dim, columns: Dim): View => broadcastView(view, [...batch, rows, columns]);
+  const operands = {
+    q: over(query, queries, width),
+    k: over(keys, width, length),
+    v: over(values, length, valueWidth),
+    ...(mask ? { mask: over(mask, queries, length) } : {}),
+    out: output,
+  };
+  // Keys and values are the same for all queries of a batch.
+  const walked = (name: string, view: View): readonly Dim[] => [
+    ...view.strides.slice(0, -2),
+    name === 'k' || name === 'v' ? 0 : view.strides.at(-2)!,
+  ];
+  const entries: [string, View][] = Object.entries(operands);
+  const space = collapse({ shape: [...batch, queries], strides: entries.map(([name, view]) => walked(name, view)) });
+  const axes = output.shape.map((_, i) => i);
+  const [first, last] = [axes.slice(0, -1), axes.filter((i) => i !== axes.length - 2)];
+  const isWhole = divideExact(width, 4) !== undefined && divideExact(valueWidth, 4) !== undefined;
+  const vectors =
+    isWhole &&
+    [operands.q, operands.v, output].every((v) => equal(v.strides.at(-1)!, 1) && isAligned(v, first)) &&
+    equal(operands.k.strides.at(-2)!, 1) &&
+    isAligned(operands.k, last);
+  const count = product([...batch, queries]);
+  const scores = mul(count, length);
+  lowering.emit({
+    kernel: 'ShortAttention',
+    operands: [
+      ...entries.slice(0, -1).map(([, view]) => ({ view, access: 'read' as const })),
+      { view: output, access: 'write' },
+    ],
+    cost: {
+      operations: mul(scores, add(mul(add(width, valueWidth), 2), 20)),
+      bytes: trafficBytes(entries.map(([, view]) => view)),
+    },
+    bound: 'memory',
+    detail: `queries=${queries} keys=${length} features=${width}`,
+    webgpu(caps) {
+      const workgroupSize = Math.min(WORKGROUP, flatWorkgroupSize(caps.maxWorkgroupInvocations));
+      const rank = Math.max(1, space.shape.length);
+      return {
+        program: shortAttention({ width, valueWidth, hasMask: mask !== undefined, vectors, rank, workgroupSize }),
+        dispatch: {
+          parameters: {
+            count,
+            length,
+            scale: { f32: attributes.number('scale', 1) },
+            ...Object.fromEntries(entries.map(([name, view]) => [`${name}_start`, { start: view }])),
+            k_step: operands.k.strides.at(-1)!,
+            v_step: operands.v.strides.at(-2)!,
+            ...(operands.mask ? { mask_step: operands.mask.strides.at(-1)! } : {}),
+            q_feature: operands.q.strides.at(-1)!,
+            k_feature: operands.k.strides.at(-2)!,
+            v_feature: operands.v.strides.at(-1)!,
+            out_feature: output.strides.at(-1)!,
+            shape: nonEmpty(space.shape, 1),
+            ...Object.fromEntries(entries.map(([name], i) => [`${name}_strides`, nonEmpty(space.strides[i]!, 0)])),
+          },
+          workgroups: flatWorkgroups(count, workgroupSize, caps.maxWorkgroupsPerDimension),
+        },
+      };
+    },
+  });
+}
+
+function made(): never {
+  throw new BraidError('INTERNAL', 'short attention is made after shapes and values are known');
+}
+
+/**
+ * ShortAttention(Q, K, V, mask) = softmax(scale Q K + mask) V, of Q [.., queries, width], K [.., width, keys] and
+ * V [.., keys, values], leading dimensions broadcast; transposed by `perm` where it has any. What
+ * compile/short-attention.ts makes; no model has it.
+ */
+export const SHORT_ATTENTION: Operator = {
+  type: 'ShortAttention',
+  domain: 'braid',
+  opsets: [1, 1],
+  infer: made,
+  reference: made,
+  rows: shownByShapes,
+  lower,
+};
