@@ -40,6 +40,8 @@ export type TensorInput = Tensor | { readonly dims: readonly number[]; readonly 
 export interface RunOptions {
   /** Names of the outputs wanted. Default: all. */
   readonly outputs?: readonly string[];
+  /** How long the answer is of use, in milliseconds from the call. Default: for ever. */
+  readonly deadlineMs?: number;
 }
 
 /** A loaded model. Any number of `run` calls may be in flight at once. */
@@ -54,7 +56,8 @@ export interface Model {
    *   in Uint16Array for float16, 0 or 1 bytes in Uint8Array for bool). The arrays may be reused once the promise settles.
    * @returns the outputs by name.
    * @throws BraidError INPUT_* that names the input, what was found and what was expected; INDEX_OUT_OF_RANGE for an id
-   *   outside its table; OVERLOADED, CLOSED, DEVICE_LOST.
+   *   outside its table; DEADLINE_EXCEEDED where the deadline passed before the device had room; OVERLOADED, CLOSED,
+   *   DEVICE_LOST.
    */
   run(inputs: Readonly<Record<string, TensorInput>>, options?: RunOptions): Promise<Record<string, Tensor>>;
   summary(): Promise<ModelSummary>;

@@ -1,5 +1,5 @@
 import type { Model, ModelSummary, RunOptions, TensorInput, TensorSpec } from './api.js';
-import type { Backend, Executable } from './backends/backend.js';
+import type { Backend } from './backends/backend.js';
 import {
   bindSymbols,
   compile,
@@ -13,13 +13,27 @@ import { BraidError } from './errors.js';
 import { allocate, arrayName, holds, type TensorData } from './graph/dtype.js';
 import type { Graph } from './graph/graph.js';
 import { sizeOf, type Tensor } from './graph/tensor.js';
-import { Scheduler, type Target } from './schedule/scheduler.js';
+import { CostModel, GPU_RATES, SOFTWARE_RATES } from './schedule/cost.js';
+import type { ScheduleOptions } from './schedule/policy.js';
+import type { Target } from './schedule/query.js';
+import type { LoadReport } from './schedule/report.js';
+import { Scheduler } from './schedule/scheduler.js';
+import type { TraceSink } from './schedule/trace.js';
+
+export interface GraphEngineOptions {
+  readonly schedule?: ScheduleOptions;
+  /** Takes what the scheduler does. Dispatches then run one by one, which costs speed. */
+  readonly trace?: TraceSink;
+}
 
 export interface GraphLoadOptions {
   readonly name?: string;
   readonly rows?: CompileOptions['rows'];
   readonly onProgress?: (stage: 'compile' | 'upload' | 'pipelines', done: number, total: number) => void;
 }
+
+/** Waves that calibrate a plan on a GPU; the first warms up. A few milliseconds in all. */
+const CALIBRATION_ROWS = [1, 256, 2048, 256, 2048];
 
 /** A device and the models on it, in this thread. Knows nothing of files, HTTP or how the device was found. */
 export class GraphEngine {
@@ -29,9 +43,14 @@ export class GraphEngine {
   readonly #loading = new Set<Promise<Model>>();
   #closed = false;
 
-  constructor(backend: Backend) {
+  constructor(backend: Backend, options: GraphEngineOptions = {}) {
     this.#backend = backend;
-    this.#scheduler = new Scheduler(backend);
+    this.#scheduler = new Scheduler(backend, options.schedule, options.trace);
+  }
+
+  /** What the load monitor knows. */
+  loadReport(): LoadReport {
+    return this.#scheduler.report();
   }
 
   /** Compiles a graph and makes it ready. @throws BraidError MODEL_UNSUPPORTED, MODEL_INVALID, OVERLOADED, CLOSED. */
@@ -55,33 +74,45 @@ export class GraphEngine {
     });
     options.onProgress?.('compile', 1, 1);
     const executable = await this.#backend.prepare(plan, options.onProgress);
+    const rates = this.#backend.caps.software ? SOFTWARE_RATES : GPU_RATES;
+    const target: Target = { plan, executable, cost: new CostModel(plan, executable.dispatches, rates) };
     try {
       this.#checkOpen();
-      await this.#warmUp(plan, executable);
+      await this.#calibrate(target);
       this.#checkOpen();
     } catch (error) {
       executable.release();
       throw error;
     }
-    const model = new GraphModel(plan, executable, this.#scheduler, () => this.#models.delete(model));
+    const model = new GraphModel(target, this.#scheduler, () => {
+      this.#models.delete(model);
+      this.#scheduler.targets.delete(target);
+    });
     this.#models.add(model);
+    this.#scheduler.targets.add(target);
     return model;
   }
 
   /**
-   * Drivers finish compiling a pipeline when it first runs; one row of zeros, which every table has, makes that part of
-   * loading. A model with symbols besides the rows has no size to be warmed up at.
+   * Drivers finish compiling a pipeline when it first runs; rows of zeros, which every table has, make that part of
+   * loading and show the cost model what waves of few and of many rows take. A model with symbols besides the rows has
+   * no size to be run at.
    */
-  async #warmUp(plan: Plan, executable: Executable): Promise<void> {
+  async #calibrate({ plan, executable, cost }: Target): Promise<void> {
     if (plan.otherSymbols.length > 0) return;
-    const bindings = new Map(plan.rows === undefined ? [] : [[plan.rows, 1] as const]);
-    const inputs = plan.inputs.map(({ dtype, shape }) => allocate(dtype, sizeOf(concreteShape(shape, bindings))));
-    try {
-      await this.#scheduler.run({ plan, executable }, bindings, inputs);
-    } catch (error) {
-      // Zeros may be bad data to a model; that is for its queries to find out.
-      if (error instanceof BraidError && error.code === 'INDEX_OUT_OF_RANGE') return;
-      throw error;
+    const most = plan.concatenable ? executable.rowsPerWave(new Map()) : 1;
+    const sizes = this.#backend.caps.software ? [1] : CALIBRATION_ROWS.map((rows) => Math.min(rows, most));
+    for (const [i, rows] of sizes.entries()) {
+      const bindings = new Map(plan.rows === undefined ? [] : [[plan.rows, rows] as const]);
+      const inputs = plan.inputs.map(({ dtype, shape }) => allocate(dtype, sizeOf(concreteShape(shape, bindings))));
+      const wave = { bindings, queries: [{ rows, firstRow: 0, inputs }] };
+      const { deviceUs = 0, begunAt, submittedAt, results } = await executable.submit(wave, 'wave');
+      for (const result of results) {
+        // Zeros may be bad data to a model; that is for its queries to find out.
+        if ('error' in result && result.error.code !== 'INDEX_OUT_OF_RANGE') throw result.error;
+      }
+      // The first wave pays for what is done once.
+      if (i > 0) cost.observe(bindings, rows, { deviceUs, hostUs: 1000 * (submittedAt - begunAt) });
     }
   }
 
@@ -107,22 +138,19 @@ class GraphModel implements Model {
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
   readonly #plan: Plan;
-  readonly #executable: Executable;
-  readonly #scheduler: Scheduler;
-  /** One object for all runs: queries of the same target share waves. */
   readonly #target: Target;
+  readonly #scheduler: Scheduler;
   readonly #onDispose: () => void;
   readonly #running = new Set<Promise<unknown>>();
   #disposed: Promise<void> | undefined;
 
-  constructor(plan: Plan, executable: Executable, scheduler: Scheduler, onDispose: () => void) {
-    this.#plan = plan;
-    this.#executable = executable;
-    this.#target = { plan, executable };
+  constructor(target: Target, scheduler: Scheduler, onDispose: () => void) {
+    this.#plan = target.plan;
+    this.#target = target;
     this.#scheduler = scheduler;
     this.#onDispose = onDispose;
-    this.inputs = plan.inputs.map(specOf);
-    this.outputs = plan.outputs.map(specOf);
+    this.inputs = this.#plan.inputs.map(specOf);
+    this.outputs = this.#plan.outputs.map(specOf);
   }
 
   get name(): string {
@@ -146,6 +174,7 @@ class GraphModel implements Model {
       this.#target,
       bindings,
       tensors.map((t) => t.data),
+      options,
     );
     this.#running.add(running);
     try {
@@ -204,17 +233,17 @@ class GraphModel implements Model {
 
   summary(): Promise<ModelSummary> {
     const plan = this.#plan;
-    const most = this.#executable.rowsPerWave(new Map(plan.otherSymbols.map((s) => [s, 1])));
+    const most = this.#target.executable.rowsPerWave(new Map(plan.otherSymbols.map((s) => [s, 1])));
     return Promise.resolve({
       name: plan.name,
       inputs: this.inputs,
       outputs: this.outputs,
       operators: plan.operators,
       plan: printPlan(plan),
-      dispatches: this.#executable.dispatches,
+      dispatches: this.#target.executable.dispatches,
       foldedNodes: plan.foldedNodes,
       parameters: plan.parameters,
-      memory: this.#executable.memory,
+      memory: this.#target.executable.memory,
       ...(Number.isFinite(most) ? { rowsPerWave: most } : {}),
       ...(plan.rowAnalysis.parallel ? {} : { rowsMixedBy: plan.rowAnalysis.reason }),
       notices: plan.notices,
@@ -223,7 +252,7 @@ class GraphModel implements Model {
 
   dispose(): Promise<void> {
     this.#disposed ??= Promise.allSettled(this.#running).then(() => {
-      this.#executable.release();
+      this.#target.executable.release();
       this.#onDispose();
     });
     return this.#disposed;

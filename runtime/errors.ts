@@ -18,6 +18,7 @@ export const ERROR_CATALOGUE = {
   OUTPUT_UNKNOWN: { status: 400, means: 'an output was asked for that the model does not have' },
   REQUEST_INVALID: { status: 400, means: 'the request itself is malformed' },
   OVERLOADED: { status: 503, means: 'the query needs more device memory or queue than the limits allow' },
+  DEADLINE_EXCEEDED: { status: 504, means: "the query's deadline passed before the device could take it" },
   DEVICE_UNAVAILABLE: { status: 503, means: 'no usable GPU adapter was found' },
   DEVICE_LOST: { status: 503, means: 'the GPU device was lost while the query was running' },
   CLOSED: { status: 503, means: 'the engine or the model was closed' },

@@ -20,16 +20,21 @@ export interface LinesOptions {
   readonly workgroupSize: number;
 }
 
-/** A kernel that makes a line of results of a line of elements along one axis; one invocation a line. */
-export function linesProgram({ key, element, body, rank, workgroupSize }: LinesOptions): WebGpuProgram {
+/** Parameters of kernels along one axis. */
+export function lineFields(rank: number): ParameterField[] {
   const list = Math.max(rank, 2);
   const scalar = (name: string): ParameterField => ({ name, type: 'u32', length: 1 });
-  const fields: ParameterField[] = [
+  return [
     ...['lines', 'length', 'in_start', 'in_step', 'out_start', 'out_step'].map(scalar),
     { name: 'shape', type: 'u32', length: list },
     { name: 'in_strides', type: 'u32', length: list },
     { name: 'out_strides', type: 'u32', length: list },
   ];
+}
+
+/** A kernel that makes a line of results of a line of elements along one axis; one invocation a line. */
+export function linesProgram({ key, element, body, rank, workgroupSize }: LinesOptions): WebGpuProgram {
+  const fields = lineFields(rank);
   const offsets = stridedOffsets('i', rank, 'shape', [
     { variable: 'in_at', strides: 'in_strides', start: 'in_start' },
     { variable: 'out_at', strides: 'out_strides', start: 'out_start' },

@@ -1,5 +1,7 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
-import { declareParameters, declareStorage, type ParameterField, type WebGpuProgram } from './program.js';
+import { declarations, fieldsOf, range, storeAll, type Finish, type Parts } from './matmul_parts.js';
+import { staged, type StagedTile } from './matmul_staged.js';
+import type { WebGpuProgram } from './program.js';
 
 /**
  * How a product is cut. An invocation computes threadM x threadN elements of C in vec4 registers.
@@ -7,6 +9,9 @@ import { declareParameters, declareStorage, type ParameterField, type WebGpuProg
  * `tiled`: a workgroup computes a tileM x tileN block and stages tileK steps of both operands through workgroup memory.
  * `direct`: every invocation reads its operands itself. Software adapters pay dearly for barriers and for long programs,
  * and have real caches; this is what suits them.
+ *
+ * `staged`: as `tiled`, with vector loads, the next step's loads ahead of the arithmetic, or k cut between parts of the
+ * workgroup; see matmul_staged.ts.
  *
  * `rows`: `lanes` invocations share a row of A and sum their parts of all of its few `columns` in workgroup memory.
  */
@@ -21,6 +26,7 @@ export type MatMulTile =
       readonly threadN: 4 | 8;
     }
   | { readonly kind: 'direct'; readonly threadM: number; readonly threadN: 1 | 4 }
+  | StagedTile
   | { readonly kind: 'rows'; readonly lanes: number; readonly columns: number };
 
 /** Invocations of a workgroup of the direct kernel, and of the rows kernel. */
@@ -30,90 +36,9 @@ export const ROWS_WORKGROUP = 256;
 export interface MatMulOptions {
   readonly tile: MatMulTile;
   readonly hasBias: boolean;
-  readonly activation?: Activation;
-}
-
-/** A function of the finished elements: an expression over `a` that may call `helpers` and read scalars as `p.NAME`. */
-export interface Activation {
-  readonly name: string;
-  readonly expression: string;
-  readonly helpers: string;
-  readonly scalars: readonly string[];
-}
-
-function range(n: number): number[] {
-  return Array.from({ length: n }, (_, i) => i);
-}
-
-function fieldsOf(activation: Activation | undefined): ParameterField[] {
-  const scalar = (name: string, type: 'u32' | 'f32' = 'u32'): ParameterField => ({ name, type, length: 1 });
-  const place = (o: string): ParameterField[] =>
-    ['start', 'row', 'column', 'outer', 'inner'].map((part) => scalar(`${o}_${part}`));
-  return [
-    ...['m', 'n', 'k', 'batches', 'batch_inner'].map((n) => scalar(n)),
-    ...['a', 'b', 'out', 'bias'].flatMap(place),
-    scalar('alpha', 'f32'),
-    scalar('beta', 'f32'),
-    ...(activation?.scalars ?? []).map((name) => scalar(`act_${name}`, 'f32')),
-  ];
-}
-
-function declarations(hasBias: boolean, activation: Activation | undefined): string {
-  return [
-    declareParameters(fieldsOf(activation)),
-    declareStorage(1, 'a', 'f32', 'read'),
-    declareStorage(2, 'b', 'f32', 'read'),
-    ...(hasBias ? [declareStorage(3, 'bias', 'f32', 'read')] : []),
-    declareStorage(hasBias ? 4 : 3, 'out', 'f32', 'read_write'),
-    ...(activation ? [activateFunction(activation)] : []),
-  ].join('\n');
-}
-
-function activateFunction({ expression, helpers }: Activation): string {
-  return `${helpers}\nfn activate(z: u32, a: f32) -> f32 { return ${expression.replaceAll(/\bp\./g, 'blocks[z].act_')}; }`;
-}
-
-/** A register of results, and the row and column of C it stands for, relative to `row` and `column`. */
-interface Result {
-  readonly value: string;
-  readonly row: number;
-  readonly column: number;
-}
-
-/**
- * Statements that finish and store results. Everything that the elements share is read once: software adapters inline
- * without mercy.
- */
-function storeAll(results: readonly Result[], hasBias: boolean, activation: Activation | undefined): string {
-  const columns = [...new Set(results.map((r) => r.column))];
-  const rows = [...new Set(results.map((r) => r.row))];
-  const lines = [
-    'let alpha = blocks[z].alpha;',
-    'let out_at = blocks[z].out_start + outer * blocks[z].out_outer + inner * blocks[z].out_inner + row * blocks[z].out_row;',
-    'let out_row = blocks[z].out_row;',
-    ...columns.map((c) => `let out_column${c} = (column + ${c}u) * blocks[z].out_column;`),
-  ];
-  if (hasBias) {
-    lines.push(
-      'let beta = blocks[z].beta;',
-      'let bias_at = blocks[z].bias_start + outer * blocks[z].bias_outer + inner * blocks[z].bias_inner + row * blocks[z].bias_row;',
-      'let bias_row = blocks[z].bias_row;',
-      ...columns.map((c) => `let bias_column${c} = (column + ${c}u) * blocks[z].bias_column;`),
-    );
-  }
-  for (const r of rows) {
-    const elements = results
-      .filter((result) => result.row === r)
-      .map(({ value, column: c }) => {
-        const bias = hasBias ? ` + beta * bias[bias_at + ${r}u * bias_row + bias_column${c}]` : '';
-        const finished = `alpha * ${value}${bias}`;
-        const result = activation ? `activate(z, ${finished})` : finished;
-        const store = `out[out_at + ${r}u * out_row + out_column${c}] = ${result};`;
-        return columns.length === 1 ? store : `if (column + ${c}u < n) { ${store} }`;
-      });
-    lines.push(`if (row + ${r}u < m) {`, ...elements.map((e) => `  ${e}`), '}');
-  }
-  return lines.map((l) => `    ${l}`).join('\n');
+  readonly finish?: Finish;
+  /** B is B + diag(s) P: P lies behind B, s is the modulator's line of k. */
+  readonly modulated?: boolean;
 }
 
 /**
@@ -122,36 +47,30 @@ function storeAll(results: readonly Result[], hasBias: boolean, activation: Acti
  *
  * Operations 2 m n k. Tiled memory traffic: m k (n / tileN) + k n (m / tileM) + m n words.
  */
-export function matMul({ tile, hasBias, activation }: MatMulOptions): WebGpuProgram {
-  const { shape, source } = cut(tile, hasBias, activation);
-  const key = `MatMul_${shape}${hasBias ? '_bias' : ''}${activation ? `_${activation.name}` : ''}`;
-  return { key, source, fields: fieldsOf(activation), reportsErrors: false };
+export function matMul({ tile, hasBias, finish, modulated = false }: MatMulOptions): WebGpuProgram {
+  const { shape, source } = cut(tile, { hasBias, finish, modulated });
+  const key = `MatMul_${shape}${modulated ? '_modulated' : ''}${hasBias ? '_bias' : ''}${finish ? `_${finish.name}` : ''}`;
+  return { key, source, fields: fieldsOf(finish, modulated), reportsErrors: false };
 }
 
-function cut(
-  tile: MatMulTile,
-  hasBias: boolean,
-  activation: Activation | undefined,
-): { shape: string; source: string } {
+function cut(tile: MatMulTile, parts: Parts): { shape: string; source: string } {
   switch (tile.kind) {
     case 'tiled': {
       const { tileM, tileN, tileK, threadM, threadN } = tile;
-      return { shape: `${tileM}x${tileN}x${tileK}_t${threadM}x${threadN}`, source: tiled(tile, hasBias, activation) };
+      return { shape: `${tileM}x${tileN}x${tileK}_t${threadM}x${threadN}`, source: tiled(tile, parts) };
     }
     case 'direct':
-      return { shape: `direct_t${tile.threadM}x${tile.threadN}`, source: direct(tile, hasBias, activation) };
+      return { shape: `direct_t${tile.threadM}x${tile.threadN}`, source: direct(tile, parts) };
+    case 'staged':
+      return staged(tile, parts);
     case 'rows':
-      return { shape: `rows_l${tile.lanes}_n${tile.columns}`, source: rows(tile, hasBias, activation) };
+      return { shape: `rows_l${tile.lanes}_n${tile.columns}`, source: rows(tile, parts) };
     default:
       throw new Error(`unknown cut ${JSON.stringify(tile satisfies never)}`);
   }
 }
 
-function tiled(
-  tile: Extract<MatMulTile, { kind: 'tiled' }>,
-  hasBias: boolean,
-  activation: Activation | undefined,
-): string {
+function tiled(tile: Extract<MatMulTile, { kind: 'tiled' }>, parts: Parts): string {
   const { tileM, tileN, tileK, threadM, threadN } = tile;
   const threadsN = tileN / threadN;
   const threads = (tileM / threadM) * threadsN;
@@ -175,7 +94,7 @@ function tiled(
     range(4).map((i) => ({ value: `${name}.${'xyzw'[i]}`, row: g * rowGap + r, column: c * columnGap + i })),
   );
   return wgsl`
-${declarations(hasBias, activation)}
+${declarations(parts)}
 const THREADS = ${threads}u;
 // Both tiles are k-major, so that the registers' worth of rows and columns of one k lie together.
 var<workgroup> a_tile: array<${rowType}, ${(tileM * tileK) / rowStep}>;
@@ -244,20 +163,19 @@ ${registers.map(({ name }) => `    var ${name} = vec4<f32>();`).join('\n')}
     }
     let row = row0 + my_rows * ${rowStep}u;
     let column = column0 + my_columns * 4u;
-${storeAll(results, hasBias, activation)}
+${storeAll(results, parts)}
   }
 }`;
 }
 
-function direct(
-  { threadM, threadN }: Extract<MatMulTile, { kind: 'direct' }>,
-  hasBias: boolean,
-  activation: Activation | undefined,
-): string {
+function direct({ threadM, threadN }: Extract<MatMulTile, { kind: 'direct' }>, parts: Parts): string {
   const type = threadN === 4 ? 'vec4<f32>' : 'f32';
-  const columns = range(threadN).map((c) => `b[b_at + b_column${c}]`);
+  const vector = (of: (c: number) => string): string =>
+    threadN === 4 ? `vec4<f32>(${range(4).map(of).join(', ')})` : of(0);
+  const weight = vector((c) => `b[b_at + b_column${c}]`);
+  const modulation = vector((c) => `b[b_at + gap + b_column${c}]`);
   return wgsl`
-${declarations(hasBias, activation)}
+${declarations(parts)}
 @compute @workgroup_size(${DIRECT_WORKGROUP})
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let z = id.z;
@@ -279,6 +197,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     var b_at = blocks[z].b_start + outer * blocks[z].b_outer + inner * blocks[z].b_inner;
     let a_step = blocks[z].a_column;
     let b_step = blocks[z].b_row;
+#if ${parts.modulated}
+    let s_at = blocks[z].s_start + outer * blocks[z].s_outer + inner * blocks[z].s_inner;
+    let gap = blocks[z].gap;
+#endif
     // Rows and columns past the edge repeat the last one; store() leaves them out.
 ${range(threadM)
   .map((r) => `    var a_at${r} = a_base + min(row + ${r}u, m - 1u) * blocks[z].a_row;`)
@@ -290,7 +212,7 @@ ${range(threadM)
   .map((r) => `    var s${r} = ${type}();`)
   .join('\n')}
     for (var kk = 0u; kk < k; kk++) {
-      let y = ${threadN === 4 ? `vec4<f32>(${columns.join(', ')})` : columns[0]};
+      let y = ${parts.modulated ? `${weight} + s[s_at + kk * blocks[z].s_column] * ${modulation}` : weight};
       b_at += b_step;
 ${range(threadM)
   .map((r) => `      s${r} += a[a_at${r}] * y; a_at${r} += a_step;`)
@@ -300,23 +222,18 @@ ${storeAll(
   range(threadM).flatMap((r) =>
     range(threadN).map((c) => ({ value: threadN === 1 ? `s${r}` : `s${r}.${'xyzw'[c]}`, row: r, column: c })),
   ),
-  hasBias,
-  activation,
+  parts,
 )}
   }
 }`;
 }
 
-function rows(
-  { lanes, columns }: Extract<MatMulTile, { kind: 'rows' }>,
-  hasBias: boolean,
-  activation: Activation | undefined,
-): string {
+function rows({ lanes, columns }: Extract<MatMulTile, { kind: 'rows' }>, parts: Parts): string {
   const perGroup = ROWS_WORKGROUP / lanes;
   const all = range(columns);
   const steps = range(Math.log2(lanes)).map((i) => lanes >> (i + 1));
   return wgsl`
-${declarations(hasBias, activation)}
+${declarations(parts)}
 var<workgroup> partial: array<f32, ${ROWS_WORKGROUP * columns}>;
 @compute @workgroup_size(${ROWS_WORKGROUP})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -357,8 +274,7 @@ ${all.map((c) => `      partial[thread * ${columns}u + ${c}u] += partial[(thread
 ${all.map((c) => `    s${c} = partial[thread * ${columns}u + ${c}u];`).join('\n')}
 ${storeAll(
   all.map((c) => ({ value: `s${c}`, row: 0, column: c })),
-  hasBias,
-  activation,
+  parts,
 )}
     }
     workgroupBarrier();

@@ -1,6 +1,9 @@
 import type { Model } from '../runtime/api.js';
 import type { Graph } from '../runtime/graph/graph.js';
+import type { LoadReport } from '../runtime/schedule/report.js';
 
+export type { PolicyName, ScheduleOptions } from '../runtime/schedule/policy.js';
+export type { LoadReport } from '../runtime/schedule/report.js';
 export type { Model, ModelSummary, RunOptions, TensorInput, TensorSpec } from '../runtime/api.js';
 
 /** Where a model comes from. `graph` works only where the engine runs in this thread. */
@@ -48,6 +51,8 @@ export interface DeviceInfo {
 export interface Engine {
   readonly device: DeviceInfo;
   load(source: ModelSource, options?: LoadOptions): Promise<Model>;
+  /** What the load monitor knows: lanes, busy share, what waits, host time a query, memory. */
+  loadReport(): Promise<LoadReport>;
   /** Answers what is in flight, frees the device and ends the worker thread. Idempotent. */
   close(): Promise<void>;
 }

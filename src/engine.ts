@@ -1,4 +1,4 @@
-import type { Engine } from './api.js';
+import type { Engine, ScheduleOptions } from './api.js';
 import type { AdapterChoice } from './device/index.js';
 import { LocalEngine } from './local-engine.js';
 import { WorkerEngine } from './worker/client.js';
@@ -8,6 +8,10 @@ export interface EngineOptions {
   readonly thread?: 'worker' | 'main';
   /** Which adapters to accept. Default `auto`: a GPU if there is one, a software adapter otherwise. */
   readonly adapter?: AdapterChoice;
+  /** How waiting queries are made into waves. */
+  readonly schedule?: ScheduleOptions;
+  /** File for a Chrome trace of waves, operators, uploads and read-backs. Slows the device down. */
+  readonly trace?: string;
 }
 
 /**
@@ -15,6 +19,7 @@ export interface EngineOptions {
  * @throws BraidError DEVICE_UNAVAILABLE, listing what was tried and what would help.
  */
 export function openEngine(options: EngineOptions = {}): Promise<Engine> {
-  const adapter = options.adapter ?? 'auto';
-  return options.thread === 'main' ? LocalEngine.open(adapter) : WorkerEngine.open({ adapter });
+  const { adapter = 'auto', schedule, trace } = options;
+  const settings = { adapter, ...(schedule ? { schedule } : {}), ...(trace === undefined ? {} : { trace }) };
+  return options.thread === 'main' ? LocalEngine.open(settings) : WorkerEngine.open(settings);
 }

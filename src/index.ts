@@ -4,10 +4,13 @@ export type {
   Engine,
   LoadOptions,
   LoadProgress,
+  LoadReport,
   Model,
   ModelSource,
   ModelSummary,
+  PolicyName,
   RunOptions,
+  ScheduleOptions,
   TensorInput,
   TensorSpec,
 } from './api.js';

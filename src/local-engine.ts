@@ -2,27 +2,39 @@ import { basename, extname } from 'node:path';
 import { BraidError } from '../runtime/errors.js';
 import { GraphEngine, WebGpuBackend } from '../runtime/index.js';
 import type { Graph } from '../runtime/graph/graph.js';
-import type { DeviceInfo, Engine, LoadOptions, Model, ModelSource } from './api.js';
+import type { DeviceInfo, Engine, LoadOptions, LoadReport, Model, ModelSource, ScheduleOptions } from './api.js';
 import { openDevice, requireAdapter, type AdapterChoice, type FoundAdapter } from './device/index.js';
 import { importOnnx, importOnnxFile } from './onnx/index.js';
+import { TraceFile } from './trace.js';
 import { buildZoo } from './zoo/index.js';
+
+export interface LocalEngineSettings {
+  readonly adapter: AdapterChoice;
+  readonly schedule?: ScheduleOptions;
+  /** Path of a Chrome trace to write. */
+  readonly trace?: string;
+}
 
 /** An engine in this thread. The device polls the event loop while it waits: a server wants openEngine's worker. */
 export class LocalEngine implements Engine {
   readonly device: DeviceInfo;
   readonly #engine: GraphEngine;
   readonly #found: FoundAdapter;
+  readonly #trace: TraceFile | undefined;
 
-  private constructor(engine: GraphEngine, found: FoundAdapter) {
+  private constructor(engine: GraphEngine, found: FoundAdapter, trace: TraceFile | undefined) {
     this.#engine = engine;
+    this.#trace = trace;
     this.#found = found;
     this.device = found.info;
   }
 
-  static async open(choice: AdapterChoice): Promise<LocalEngine> {
-    const found = await requireAdapter(choice);
+  static async open({ adapter, schedule, trace }: LocalEngineSettings): Promise<LocalEngine> {
+    const file = trace === undefined ? undefined : new TraceFile(trace);
+    const found = await requireAdapter(adapter);
     const device = await openDevice(found.adapter);
-    return new LocalEngine(new GraphEngine(new WebGpuBackend(device)), found);
+    const options = { ...(schedule ? { schedule } : {}), ...(file ? { trace: file } : {}) };
+    return new LocalEngine(new GraphEngine(new WebGpuBackend(device), options), found, file);
   }
 
   async load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
@@ -37,8 +49,13 @@ export class LocalEngine implements Engine {
     });
   }
 
+  loadReport(): Promise<LoadReport> {
+    return Promise.resolve(this.#engine.loadReport());
+  }
+
   async close(): Promise<void> {
     await this.#engine.close();
+    this.#trace?.close();
     this.#found.release();
   }
 }

@@ -1,11 +1,12 @@
 """Closed-loop clients of the benchmark models in PyTorch, host to host, inputs pinned.
 
-    python3 bench/peers/torch_concurrency.py [ROWS] [CLIENTS,..]
+    python3 bench/peers/torch_concurrency.py [ROWS] [CLIENTS,..] [--peers one-stream,streams,graphs] [--json FILE]
 
-Peers: eager with a CUDA stream a client, and CUDA graphs with a stream a client (the best a caller gets unbatched).
+Peers: eager with one CUDA stream for all clients, eager with a stream a client, and CUDA graphs with a stream a client (the
+best a caller gets unbatched).
 """
+import argparse
 import os
-import statistics
 import sys
 import threading
 import time
@@ -14,29 +15,46 @@ import torch
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from models import MODELS  # noqa: E402
+from records import figures, print_figures, write_run  # noqa: E402
+
+LABELS = {
+    "one-stream": "eager, one stream",
+    "streams": "eager, a stream a client",
+    "graphs": "CUDA graphs, a stream a client",
+}
+parser = argparse.ArgumentParser()
+parser.add_argument("rows", nargs="?", type=int, default=256)
+parser.add_argument("clients", nargs="?", default="1,8,15,22,30")
+parser.add_argument("--peers", default=",".join(LABELS))
+parser.add_argument("--models", default=",".join(MODELS))
+parser.add_argument("--seconds", type=float, default=1.0)
+parser.add_argument("--warmup", type=float, default=0.3)
+parser.add_argument("--json")
+options = parser.parse_args()
 
 torch.manual_seed(0)
 torch.set_grad_enabled(False)
-ROWS = int(sys.argv[1]) if len(sys.argv) > 1 else 256
-LEVELS = [int(c) for c in (sys.argv[2] if len(sys.argv) > 2 else "1,8,15,22,30").split(",")]
+LEVELS = [int(c) for c in options.clients.split(",")]
 DEVICE = "cuda"
 
 
-def clients(count, make, seconds=1.0, warmup=0.2):
+def closed_loop(count, make):
+    """Latencies of all clients after the warm-up, in seconds, and the seconds that they were measured over."""
     latencies, lock = [], threading.Lock()
-    start = time.time()
-    begin, end = start + warmup, start + warmup + seconds
+    begin = time.perf_counter() + options.warmup
+    end = begin + options.seconds
 
     def work(index):
         query, own = make(index), []
         query()
         query()
-        while time.time() < end:
+        while True:
             sent = time.perf_counter()
+            if sent >= end and own:
+                break
             query()
-            done = time.perf_counter()
-            if time.time() > begin:
-                own.append(done - sent)
+            if sent >= begin:
+                own.append(time.perf_counter() - sent)
         with lock:
             latencies.extend(own)
 
@@ -45,17 +63,17 @@ def clients(count, make, seconds=1.0, warmup=0.2):
         t.start()
     for t in threads:
         t.join()
-    ordered = sorted(latencies)
-    return 1e3 * statistics.mean(ordered), 1e3 * ordered[int(len(ordered) * 0.99)], len(ordered) / seconds
+    return latencies, time.perf_counter() - begin
 
 
-def eager(model, host):
-    stream = torch.cuda.Stream()
-
+def eager(model, host, stream):
     def query():
         with torch.inference_mode(), torch.cuda.stream(stream):
             out = model(*[t.to(DEVICE, non_blocking=True) for t in host]).to("cpu", non_blocking=True)
-            stream.synchronize()
+            # An event of its own: with one stream for all, waiting for the stream would be waiting for the others too.
+            done = torch.cuda.Event()
+            done.record(stream)
+            done.synchronize()
             return out
 
     return query
@@ -68,7 +86,7 @@ def graphed(model, host):
     with CAPTURE:
         stream = torch.cuda.Stream()
         static = [t.to(DEVICE) for t in host]
-        result = torch.empty(ROWS, 1, pin_memory=True)
+        result = torch.empty(options.rows, 1, pin_memory=True)
         with torch.inference_mode(), torch.cuda.stream(stream):
             for _ in range(2):
                 model(*static)
@@ -88,13 +106,28 @@ def graphed(model, host):
     return query
 
 
-for name, make in MODELS.items():
-    model = make().eval().to(DEVICE)
-    hosts = [tuple(t.pin_memory() for t in model.inputs(ROWS)) for _ in range(max(LEVELS))]
-    graphs = [graphed(model, h) for h in hosts]
-    for label, peer in (("eager, a stream a client", lambda i: eager(model, hosts[i])), ("CUDA graphs, a stream a client", lambda i: graphs[i])):
+def queries(peer, model, hosts):
+    """A function that gives client i its query."""
+    if peer == "one-stream":
+        shared = torch.cuda.Stream()
+        return lambda i: eager(model, hosts[i], shared)
+    if peer == "streams":
+        return lambda i: eager(model, hosts[i], torch.cuda.Stream())
+    graphs = [graphed(model, host) for host in hosts]
+    return lambda i: graphs[i]
+
+
+measured = []
+for name in options.models.split(","):
+    model = MODELS[name]().eval().to(DEVICE)
+    hosts = [tuple(t.pin_memory() for t in model.inputs(options.rows)) for _ in range(max(LEVELS))]
+    for peer in options.peers.split(","):
+        make = queries(peer, model, hosts)
         for count in LEVELS:
-            mean, p99, rate = clients(count, peer)
-            print(f"{name:5} {label:32} clients {count:3}  mean {mean:.3f} ms  p99 {p99:.3f}  {rate:.0f} queries/s", flush=True)
-    del graphs, model
+            measured.append(figures(LABELS[peer], name, count, *closed_loop(count, make), options.rows))
+            print_figures(measured[-1])
+        del make
+    del model
     torch.cuda.empty_cache()
+if options.json:
+    write_run(options.json, options.rows, measured)

@@ -54,7 +54,11 @@ for (const model of options.models.split(',')) {
     const warm = performance.now() + 1000 * Number(options.warmup);
     do await executable.submit(wave);
     while (performance.now() < warm);
-    for (let i = 0; i < Number(options.repeat); i++) runs.push(await executable.profile(wave));
+    for (let i = 0; i < Number(options.repeat); i++) {
+      const { dispatches } = await executable.submit(wave, 'dispatches');
+      if (!dispatches) throw new Error('this adapter has no timestamp queries');
+      runs.push(dispatches);
+    }
     const dispatches = runs[0]!.map((t, i) => ({ ...t, durationUs: median(runs.map((run) => run[i]!.durationUs)) }));
     printTimes(model, rows, dispatches);
     figures.push({ model, rows, dispatches });

@@ -30,6 +30,26 @@ const tiled = (tileM: number, tileN: number, tileK: number, threadM: 1 | 4 | 8, 
   threadN,
 });
 
+/** Tiles with vector loads, along k of A; B's as the shape's weight is stored, `words` where k is no multiple of 4. */
+function stagedTiles({ k, n, transposed }: Shape): MatMulTile[] {
+  if (n <= 4) return [];
+  const b = transposed ? 'along' : 'across';
+  const loads = k % 4 === 0 ? ({ a: 'along', b } as const) : ({ a: 'words', b: 'words' } as const);
+  const staged = (tileM: number, tileN: number, tileK: number, threadM: 4 | 8, threadN: 4 | 8, slices: 1 | 4) =>
+    ({ kind: 'staged', tileM, tileN, tileK, threadM, threadN, slices, ...loads }) as const;
+  return [
+    staged(32, 32, 64, 4, 4, 4),
+    staged(32, 32, 32, 4, 4, 4),
+    staged(64, 32, 32, 4, 4, 4),
+    staged(64, 64, 16, 4, 4, 1),
+    staged(64, 64, 32, 4, 4, 1),
+    staged(128, 64, 16, 8, 4, 1),
+    staged(128, 64, 16, 8, 8, 1),
+    staged(128, 128, 16, 8, 8, 1),
+    staged(128, 128, 8, 8, 8, 1),
+  ];
+}
+
 const TILES: readonly MatMulTile[] = [
   tiled(32, 32, 16, 4, 4),
   tiled(64, 64, 16, 4, 4),
@@ -131,7 +151,7 @@ const figures: { shape: Shape; tile: string; ms: number; tflops: number }[] = []
 for (const shape of shapes(options.rows.split(',').map(Number))) {
   const { m, n, k } = shape;
   const operands = [buffer(device, m * k, true), buffer(device, k * n, true), buffer(device, m * n, false)];
-  for (const tile of TILES) {
+  for (const tile of [...TILES, ...stagedTiles(shape)]) {
     if ((tile.kind === 'tiled' && (tile.tileN === 4) !== n <= 4) || (tile.kind === 'rows' && n > 1)) continue;
     const ms = await measure(device, shape, tile, operands, Number(options.repeat));
     const tflops = (2 * m * n * k) / ms / 1e9;

@@ -32,6 +32,17 @@ export interface ExecutableMemory {
   readonly stagingBytes: number;
 }
 
+/** Device memory in bytes: what waves may take, and what is taken. Weights count apart: a model either fits or not. */
+export interface DeviceMemoryReport {
+  /** For what lives on the device within waves: arenas, inputs, error records. */
+  readonly budgetBytes: number;
+  readonly usedBytes: number;
+  /** For staging and read-back of the waves in flight. */
+  readonly stagingBudgetBytes: number;
+  readonly stagingBytes: number;
+  readonly weightBytes: number;
+}
+
 /** What the device took for one dispatch of a wave, beside what it had to do. */
 export interface DispatchTime {
   readonly program: string;
@@ -44,6 +55,27 @@ export interface DispatchTime {
   readonly durationUs: number;
 }
 
+/** What of the device's time a wave reports. `wave` costs a few microseconds, `dispatches` a pass a dispatch. */
+export type Timing = 'none' | 'wave' | 'dispatches';
+
+/** A wave that is over. Moments are in milliseconds of performance.now(). */
+export interface WaveOutcome {
+  /** One a query, in order. */
+  readonly results: readonly QueryResult[];
+  /** When the host began to stage the inputs, had submitted everything, and had the results mapped. */
+  readonly begunAt: number;
+  readonly submittedAt: number;
+  readonly doneAt: number;
+  /** Host time spent on the results once they were there, in microseconds. */
+  readonly readbackUs: number;
+  readonly uploadBytes: number;
+  readonly readbackBytes: number;
+  /** By the device's own clock, where it was asked and has one. */
+  readonly deviceUs?: number;
+  /** Where `dispatches` was asked and the device has a clock. */
+  readonly dispatches?: readonly DispatchTime[];
+}
+
 /** A plan made ready for a device: weights uploaded, pipelines and bindings made. */
 export interface Executable {
   readonly memory: ExecutableMemory;
@@ -53,15 +85,10 @@ export interface Executable {
   rowsPerWave(bindings: Bindings): number;
   /**
    * Runs a wave. Waves complete in the order they were submitted; at most Backend.wavesInFlight at a time.
-   * @returns one result a query, in order.
+   * @param onSubmitted called once the device has the wave, with the moment.
    * @throws BraidError DEVICE_LOST, OVERLOADED; then no query of the wave has an answer.
    */
-  submit(wave: Wave): Promise<readonly QueryResult[]>;
-  /**
-   * Runs a wave with each dispatch in a pass of its own between two timestamps; for benchmarks, its answers are dropped.
-   * @throws BraidError DEVICE_UNAVAILABLE where the adapter has no timestamps.
-   */
-  profile(wave: Wave): Promise<readonly DispatchTime[]>;
+  submit(wave: Wave, timing?: Timing, onSubmitted?: (at: number) => void): Promise<WaveOutcome>;
   /** Frees the weights. No wave may be in flight. */
   release(): void;
 }
@@ -72,6 +99,11 @@ export interface Backend {
   /** Largest buffer binding; tables beyond it are cut when the plan is compiled. */
   readonly maxBindingBytes: number;
   readonly wavesInFlight: number;
+  /** Whether waves in flight run side by side (streams) or one after another (one queue). */
+  readonly concurrentWaves: boolean;
+  readonly memory: DeviceMemoryReport;
+  /** What a wave in flight takes of the staging budget, as large as the largest that a loaded model makes. */
+  readonly waveBytes: number;
   /** Uploads weights and makes pipelines; `onProgress` counts units of that work. */
   prepare(
     plan: Plan,

@@ -16,7 +16,7 @@ export interface AnalyzedNode {
   readonly operator: Operator;
   readonly context: NodeContext;
   readonly outputs: readonly ValueType[];
-  /** What fusion added to a matrix product. */
+  /** What fusion added to a matrix product, or made a chain of. */
   readonly epilogue?: Epilogue;
 }
 
@@ -220,7 +220,8 @@ export function analyze(graph: Graph): AnalyzedGraph {
   };
 }
 
-function needed(graph: Graph, done: readonly AnalyzedNode[], known: ReadonlyMap<string, Known>): AnalyzedNode[] {
+/** The nodes that an output needs. */
+export function needed(graph: Graph, done: readonly AnalyzedNode[], known: ReadonlyMap<string, Known>): AnalyzedNode[] {
   const wanted = new Set(graph.outputs.map((o) => o.name).filter((name) => !known.has(name)));
   const kept: AnalyzedNode[] = [];
   for (const analyzed of [...done].reverse()) {

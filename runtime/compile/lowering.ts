@@ -22,7 +22,7 @@ export interface Lowering {
   alias(index: number, view: View): void;
   /** A dense copy where `view` has gaps or repeats, `view` itself where it has none. */
   dense(view: View): View;
-  /** What a matrix product has to do to its result; see compile/fuse.ts. */
+  /** What the node has to do to its result, or a chain does at all; see compile/fuse.ts and compile/chains.ts. */
   readonly epilogue: Epilogue | undefined;
   /** Scratch memory that lives between the steps of this node. */
   scratch(name: string, dtype: DataType, shape: readonly Dim[]): View;

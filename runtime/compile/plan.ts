@@ -2,9 +2,11 @@ import { add, evaluate, symbolsOf, type Bindings, type Dim } from '../graph/dim.
 import type { Graph } from '../graph/graph.js';
 import { BraidError } from '../errors.js';
 import { analyze, type AnalyzedGraph } from './analyze.js';
+import { fuseChains } from './chains.js';
 import { fuseEpilogues } from './fuse.js';
 import { lower, type LowerOptions, type OutputSource, type Program } from './lower.js';
 import { analyzeRows, liftRows, rowFactor, type RowAnalysis } from './rows.js';
+import { splitLayers } from './split-layer.js';
 import { allocate, writeNumber, type DataType, type TensorData } from '../graph/dtype.js';
 import { viewText } from './view.js';
 
@@ -45,11 +47,16 @@ function countOperators(graph: Graph): Record<string, number> {
   return Object.fromEntries(Object.entries(counts).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
+/** Patterns of whole layers before operators in a row: they are told by the nodes that fusion would join. */
+function fuse(analyzed: AnalyzedGraph): AnalyzedGraph {
+  return [splitLayers, fuseChains, fuseEpilogues].reduce((graph, pass) => pass(graph), analyzed);
+}
+
 /** Compiles a graph. @throws BraidError MODEL_UNSUPPORTED, MODEL_INVALID. */
 export function compile(graph: Graph, options: CompileOptions): Plan {
   const source = options.rows === 'lift' ? liftRows(graph) : graph;
   const analyzed = analyze(source);
-  const program = lower(fuseEpilogues(analyzed), options);
+  const program = lower(fuse(analyzed), options);
   const rowAnalysis = analyzeRows(analyzed);
   const value = ({ name }: { name: string }): PlanValue => ({ name, ...analyzed.types.get(name)! });
   const inputs = source.inputs.map(value);
@@ -85,11 +92,10 @@ export function bindSymbols(inputs: readonly PlanValue[], dims: readonly (readon
   const origin = new Map<string, string>();
   inputs.forEach((input, i) => {
     const found = dims[i]!;
-    const declared = `[${input.shape.map(String).join(', ')}]`;
     const refuse = (detail = ''): BraidError =>
       new BraidError(
         'INPUT_SHAPE',
-        `input '${input.name}': found shape [${found.join(', ')}], expected ${declared}${detail}`,
+        `input '${input.name}': found shape [${found.join(', ')}], expected [${input.shape.map(String).join(', ')}]${detail}`,
       );
     if (found.length !== input.shape.length) throw refuse();
     input.shape.forEach((dim, d) => {

@@ -196,6 +196,18 @@ export function evaluate(dim: Dim, bindings: Bindings): number {
   return sum;
 }
 
+/** `constant + slope * symbol`, where `dim` is that. */
+export function linearIn(dim: Dim, symbol: string): { readonly constant: number; readonly slope: number } | undefined {
+  if (typeof dim === 'number') return { constant: dim, slope: 0 };
+  let [constant, slope] = [0, 0];
+  for (const { coefficient, atoms } of dim.terms) {
+    if (atoms.length === 0) constant += coefficient;
+    else if (atoms.length === 1 && atoms[0]!.key === symbol) slope += coefficient;
+    else return undefined;
+  }
+  return { constant, slope };
+}
+
 export function symbolsOf(dim: Dim): Set<string> {
   if (typeof dim === 'number') return new Set();
   return new Set(dim.terms.flatMap((t) => t.atoms.flatMap((a) => a.symbols)));

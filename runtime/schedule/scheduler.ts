@@ -1,64 +1,115 @@
-import type { Backend, Executable, QueryResult, WaveQuery } from '../backends/backend.js';
+import type { Backend, QueryResult, Timing, WaveOutcome } from '../backends/backend.js';
 import { knownData, type Plan } from '../compile/plan.js';
 import { rowFactor } from '../compile/rows.js';
 import { BraidError, toBraidError } from '../errors.js';
 import type { Bindings } from '../graph/dim.js';
 import type { TensorData } from '../graph/dtype.js';
+import { TensorManager, type Lease } from '../memory/tensors.js';
+import type { LoadReport, ModelCost } from './report.js';
+import { chooseLane } from './lanes.js';
+import { LoadMonitor } from './monitor.js';
+import { makePolicy } from './policies.js';
+import type { Policy, ScheduleOptions } from './policy.js';
+import { Pool } from './pool.js';
+import type { CostModel } from './cost.js';
+import type { Pending, Target } from './query.js';
+import type { TraceSink } from './trace.js';
 
-/** A plan on a device, as the scheduler sees it. */
-export interface Target {
-  readonly plan: Plan;
-  readonly executable: Executable;
-}
+/** Waves of a model that carry timestamps for the cost model: the first, and then one in so many. */
+const TIMED_FIRST = 64;
+const TIMED_EVERY = 8;
+const MOST_WAITING = 16_384;
 
-/** A query, or a chunk of one, that waits for a wave. */
-interface Pending extends WaveQuery {
-  readonly target: Target;
-  readonly bindings: Bindings;
-  /** Most rows of a wave of these sizes. Asked for when the query came, so that a refusal reaches its caller. */
-  readonly rowsPerWave: number;
-  /** Queries share a wave where this agrees. */
-  readonly group: string;
-  settle(result: QueryResult): void;
+export interface QueryOptions {
+  /** How long the answer is of use, in milliseconds from now. */
+  readonly deadlineMs?: number;
 }
 
 /**
- * Takes queries from any number of models and runs them in waves. There is no batch window: whenever the device has
- * room for a wave, everything that waits for the same model joins it, up to the rows it carries; what arrives meanwhile
- * makes the next one. Queries are served in order of arrival; each is answered exactly once.
+ * Takes queries from any number of models into one pool and runs them in waves; a policy decides what the next wave is.
+ * Each query is answered exactly once.
  */
 export class Scheduler {
   readonly #backend: Backend;
-  readonly #queue: Pending[] = [];
+  readonly #policy: Policy;
+  readonly #maxQueue: number;
+  readonly #trace: TraceSink | undefined;
+  /** Models that are loaded. */
+  readonly targets = new Set<Target>();
+  readonly #staging: TensorManager;
+  readonly #pool = new Pool();
+  readonly #load: LoadMonitor;
   readonly #idle = new Set<() => void>();
-  #inFlight = 0;
   #armed = false;
+  #timer: { readonly at: number; readonly handle: ReturnType<typeof setTimeout> } | undefined;
+  #lastDoneAt = 0;
+  #scheduleUs = 0;
 
-  constructor(backend: Backend) {
+  constructor(backend: Backend, options: ScheduleOptions = {}, trace?: TraceSink) {
     this.#backend = backend;
+    this.#policy = makePolicy(options);
+    this.#maxQueue = options.maxQueue ?? MOST_WAITING;
+    this.#trace = trace;
+    this.#staging = new TensorManager(backend.memory.stagingBudgetBytes);
+    this.#load = new LoadMonitor(backend.wavesInFlight, backend.concurrentWaves, performance.now());
   }
 
   /** Queries, or chunks of them, that wait for a wave. */
   get waiting(): number {
-    return this.#queue.length;
+    return this.#pool.queries;
+  }
+
+  report(): LoadReport {
+    const now = performance.now();
+    const { waves, queries, rows, dispatches, hostUs } = this.#load;
+    const { busyMs, elapsedMs } = this.#load.totals(now);
+    const each = (us: number): number => (queries === 0 ? 0 : us / queries);
+    return {
+      policy: this.#policy.name,
+      waiting: { queries: this.#pool.queries, rows: this.#pool.rows },
+      lanes: this.#load.lanes(now),
+      busyShare: this.#load.busyShare(now),
+      busyMs,
+      elapsedMs,
+      waves,
+      queries,
+      rows,
+      dispatches,
+      scheduleUsPerQuery: each(this.#scheduleUs),
+      hostUsPerQuery: each(this.#scheduleUs + hostUs),
+      memory: this.#backend.memory,
+      staging: this.#staging.memory,
+      models: [...this.targets].map(costOf),
+    };
   }
 
   /**
    * Answers a query of `rows` rows, in chunks where it is larger than a wave.
-   * @throws BraidError what the device or the query's data did wrong.
+   * @throws BraidError what the device or the query's data did wrong; OVERLOADED, DEADLINE_EXCEEDED.
    */
-  async run(target: Target, bindings: Bindings, inputs: readonly TensorData[]): Promise<readonly TensorData[]> {
+  async run(
+    target: Target,
+    bindings: Bindings,
+    inputs: readonly TensorData[],
+    { deadlineMs = Number.POSITIVE_INFINITY }: QueryOptions = {},
+  ): Promise<readonly TensorData[]> {
+    const arrivedAt = performance.now();
     const { plan, executable } = target;
     const rows = plan.rows === undefined ? 0 : (bindings.get(plan.rows) ?? 0);
     const most = executable.rowsPerWave(bindings);
-    const whole = { target, bindings, rows, firstRow: 0, inputs, rowsPerWave: most };
-    if (rows <= most) return answer(await this.#enqueue(whole));
+    const deadlineAt = arrivedAt + deadlineMs;
+    const whole = { target, bindings, rows, firstRow: 0, inputs, rowsPerWave: most, arrivedAt, deadlineAt };
+    if (rows <= most) {
+      this.#admit(1);
+      return answer(await this.#enqueue(whole));
+    }
     if (!plan.concatenable) {
       throw new BraidError(
         'OVERLOADED',
         `${rows} rows pass the ${most} that a wave of model '${plan.name}' carries, and its inputs cannot be cut`,
       );
     }
+    this.#admit(Math.ceil(rows / most));
     const chunks = Array.from({ length: Math.ceil(rows / most) }, (_, i) => {
       const first = i * most;
       const last = Math.min(rows, first + most);
@@ -77,16 +128,23 @@ export class Scheduler {
     return joinChunks(plan, bindings, (await Promise.all(chunks)).map(answer));
   }
 
+  #admit(queries: number): void {
+    if (this.#pool.queries + queries <= this.#maxQueue) return;
+    throw new BraidError(
+      'OVERLOADED',
+      `${this.#pool.queries} queries wait for the device already; at most ${this.#maxQueue} may`,
+    );
+  }
+
   /** Resolves when nothing waits and nothing runs. */
   async drain(): Promise<void> {
-    if (this.#queue.length === 0 && this.#inFlight === 0) return;
+    if (this.#pool.queries === 0 && this.#load.inFlight === 0) return;
     await new Promise<void>((resolve) => this.#idle.add(resolve));
   }
 
-  #enqueue(query: Omit<Pending, 'group' | 'settle'>): Promise<QueryResult> {
-    const group = query.target.plan.otherSymbols.map((s) => query.bindings.get(s)).join(' ');
+  #enqueue(query: Omit<Pending, 'settle'>): Promise<QueryResult> {
     return new Promise((settle) => {
-      this.#queue.push({ ...query, group, settle });
+      this.#pool.add({ ...query, settle });
       this.#arm();
     });
   }
@@ -97,54 +155,201 @@ export class Scheduler {
     this.#armed = true;
     queueMicrotask(() => {
       this.#armed = false;
-      while (this.#inFlight < this.#backend.wavesInFlight && this.#queue.length > 0)
-        void this.#launch(this.#takeWave());
+      this.#makeWaves();
     });
   }
 
-  /** The first query that waits and those behind it that fit its wave. */
-  #takeWave(): Pending[] {
-    const first = this.#queue.shift()!;
-    if (!first.target.plan.concatenable) return [first];
-    const wave = [first];
-    let { rows } = first;
-    for (let i = 0; i < this.#queue.length;) {
-      const next = this.#queue[i]!;
-      if (next.target === first.target && next.group === first.group && rows + next.rows <= first.rowsPerWave) {
-        rows += next.rows;
-        wave.push(next);
-        this.#queue.splice(i, 1);
-      } else {
-        i++;
+  #makeWaves(): void {
+    const began = performance.now();
+    this.#expire(began);
+    while (this.#pool.queries > 0 && this.#load.inFlight < this.#backend.wavesInFlight && this.#roomForWave()) {
+      const decision = this.#policy.next({
+        now: performance.now(),
+        pool: this.#pool,
+        load: this.#load,
+        wavesInFlight: this.#backend.wavesInFlight,
+      });
+      if (!decision) break;
+      if ('waitUntil' in decision) {
+        this.#wakeAt(decision.waitUntil);
+        break;
       }
+      void this.#launch(this.#pool.take(decision.group, decision.maxRows, decision.maxQueries));
     }
-    return wave;
+    this.#scheduleUs += 1000 * (performance.now() - began);
+    this.#rest();
+  }
+
+  /** Whether the staging budget carries one more wave, now or, where nothing runs whose end could be waited for, never. */
+  #roomForWave(): boolean {
+    const bytes = this.#backend.waveBytes;
+    if (this.#load.inFlight === 0 && !this.#staging.fits(bytes)) return true;
+    const { budgetBytes, leasedBytes } = this.#staging.memory;
+    return leasedBytes + bytes <= budgetBytes;
+  }
+
+  #expire(now: number): void {
+    for (const query of this.#pool.takeExpired(now)) {
+      const waited = (now - query.arrivedAt).toFixed(1);
+      const allowed = (query.deadlineAt - query.arrivedAt).toFixed(1);
+      query.settle({
+        error: new BraidError(
+          'DEADLINE_EXCEEDED',
+          `model '${query.target.plan.name}': the query waited ${waited} ms for the device; its deadline was ${allowed} ms`,
+        ),
+      });
+    }
+  }
+
+  #wakeAt(at: number): void {
+    if (this.#timer && this.#timer.at <= at) return;
+    clearTimeout(this.#timer?.handle);
+    const handle = setTimeout(
+      () => {
+        this.#timer = undefined;
+        this.#arm();
+      },
+      Math.max(0, at - performance.now()),
+    );
+    this.#timer = { at, handle };
+  }
+
+  #rest(): void {
+    if (this.#pool.queries > 0 || this.#load.inFlight > 0) return;
+    for (const resolve of this.#idle) resolve();
+    this.#idle.clear();
+  }
+
+  #timing(cost: CostModel): Timing {
+    if (this.#trace) return 'dispatches';
+    return cost.waves < TIMED_FIRST || cost.waves % TIMED_EVERY === 0 ? 'wave' : 'none';
   }
 
   async #launch(wave: readonly Pending[]): Promise<void> {
-    this.#inFlight++;
-    const { plan, executable } = wave[0]!.target;
+    const { plan, executable, cost } = wave[0]!.target;
+    const rows = wave.reduce((n, q) => n + q.rows, 0);
+    const bindings = new Map(wave[0]!.bindings);
+    if (plan.rows !== undefined) bindings.set(plan.rows, rows);
+    const now = performance.now();
+    const bound = cost.bound;
+    const expectedUs = cost.deviceUs(bindings, rows);
+    const lane = chooseLane(this.#load.lanes(now), bound, expectedUs);
+    const flight = this.#load.begin({ lane, bound, expectedUs, rows, target: wave[0]!.target }, now);
+    let results: readonly QueryResult[];
+    let outcome: WaveOutcome | undefined;
+    let lease: Lease | undefined;
     try {
-      const bindings = new Map(wave[0]!.bindings);
-      if (plan.rows !== undefined)
-        bindings.set(
-          plan.rows,
-          wave.reduce((n, q) => n + q.rows, 0),
-        );
-      const results = await executable.submit({ bindings, queries: wave });
-      wave.forEach((query, i) => query.settle(results[i]!));
+      lease = this.#leaseStaging(lane);
+      outcome = await executable.submit({ bindings, queries: wave }, this.#timing(cost), (at) =>
+        this.#load.submitted(flight, at),
+      );
+      results = outcome.results;
     } catch (cause) {
       const error = toBraidError(cause);
-      for (const query of wave) query.settle({ error });
-    } finally {
-      this.#inFlight--;
-      if (this.#queue.length > 0) this.#arm();
-      else if (this.#inFlight === 0) {
-        for (const resolve of this.#idle) resolve();
-        this.#idle.clear();
-      }
+      results = wave.map(() => ({ error }));
     }
+    // The host has seen the wave end: nothing is pending.
+    if (lease) this.#staging.release(lease, []);
+    const doneAt = outcome?.doneAt ?? performance.now();
+    this.#load.end(flight, doneAt);
+    if (outcome) this.#learn(wave, bindings, rows, lane, outcome);
+    wave.forEach((query, i) => query.settle(results[i]!));
+    // Answers are delivered before the next wave is made, so that callers who ask again at once are in it.
+    this.#arm();
   }
+
+  #leaseStaging(lane: number): Lease {
+    const bytes = this.#backend.waveBytes;
+    const lease = this.#staging.lease(bytes, lane);
+    if (lease) return lease;
+    throw new BraidError(
+      'OVERLOADED',
+      `a wave takes ${bytes} bytes of staging memory; the budget is ${this.#staging.memory.budgetBytes} bytes`,
+    );
+  }
+
+  /** Corrects the cost model and the totals by what a wave took. */
+  #learn(wave: readonly Pending[], bindings: Bindings, rows: number, lane: number, outcome: WaveOutcome): void {
+    const { executable, cost } = wave[0]!.target;
+    const startedAt = Math.max(outcome.submittedAt, this.#lastDoneAt);
+    this.#lastDoneAt = outcome.doneAt;
+    const hostUs = 1000 * (outcome.submittedAt - outcome.begunAt);
+    // Without the device's own clock, the time since it could have begun; a busy host may see the end late.
+    const deviceUs = outcome.deviceUs ?? 1000 * (outcome.doneAt - startedAt);
+    const trusted = outcome.deviceUs !== undefined || !this.#backend.caps.features.has('timestamp-query');
+    cost.observe(bindings, rows, { deviceUs: trusted ? deviceUs : 0, hostUs });
+    this.#load.waves++;
+    this.#load.queries += wave.length;
+    this.#load.rows += rows;
+    this.#load.dispatches += executable.dispatches;
+    this.#load.hostUs += hostUs + outcome.readbackUs;
+    if (this.#trace) this.#record(this.#trace, wave, rows, lane, startedAt, outcome);
+  }
+
+  #record(
+    trace: TraceSink,
+    wave: readonly Pending[],
+    rows: number,
+    lane: number,
+    startedAt: number,
+    outcome: WaveOutcome,
+  ): void {
+    const { plan } = wave[0]!.target;
+    const { begunAt, submittedAt, doneAt, dispatches = [] } = outcome;
+    const args = { model: plan.name, queries: wave.length, rows };
+    const name = `${plan.name} x${wave.length}`;
+    trace.span({
+      track: 'upload',
+      name,
+      start: begunAt,
+      end: submittedAt,
+      args: { ...args, bytes: outcome.uploadBytes },
+    });
+    trace.span({ track: `lane ${lane}`, name, start: startedAt, end: doneAt, args });
+    const readEnd = doneAt + outcome.readbackUs / 1000;
+    trace.span({
+      track: 'read-back',
+      name,
+      start: doneAt,
+      end: readEnd,
+      args: { ...args, bytes: outcome.readbackBytes },
+    });
+    // The device's clock has no common zero with the host's: dispatches are laid end to end up to the wave's end.
+    const total = dispatches.reduce((sum, d) => sum + d.durationUs, 0) / 1000;
+    let at = Math.max(startedAt, doneAt - total);
+    for (const { program, durationUs, steps, detail, bound, bytes, operations } of dispatches) {
+      const end = at + durationUs / 1000;
+      trace.span({
+        track: `lane ${lane} operators`,
+        name: program,
+        start: at,
+        end,
+        args: { steps, detail, bound, bytes, operations },
+      });
+      at = end;
+    }
+    for (const query of wave)
+      trace.span({
+        track: 'queries',
+        name: plan.name,
+        start: query.arrivedAt,
+        end: readEnd,
+        args: { rows: query.rows },
+      });
+  }
+}
+
+/** Numbers of rows that costs are reported at. */
+const REPORTED_ROWS = [1, 256, 4096];
+
+function costOf({ plan, cost }: Target): ModelCost {
+  const bindings = new Map(plan.otherSymbols.map((s) => [s, 1]));
+  const waves = REPORTED_ROWS.map((rows) => ({
+    rows,
+    deviceUs: cost.deviceUs(bindings, rows),
+    hostUs: cost.hostUs(rows),
+  }));
+  return { model: plan.name, bound: cost.bound, waves };
 }
 
 function answer(result: QueryResult): readonly TensorData[] {

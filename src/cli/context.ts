@@ -1,5 +1,6 @@
 import type { Engine } from '../api.js';
-import type { AdapterChoice, describeDevices } from '../device/index.js';
+import type { describeDevices } from '../device/index.js';
+import type { EngineOptions } from '../engine.js';
 import type { SignalOptions } from '../server/shutdown.js';
 
 /** A stream that people read, or a program. */
@@ -19,7 +20,7 @@ export interface CliContext {
   readonly err: Terminal;
   /** Whether errors are shown with their stacks. */
   readonly debug: boolean;
-  openEngine(options: { adapter: AdapterChoice }): Promise<Engine>;
+  openEngine(options: EngineOptions): Promise<Engine>;
   describeDevices(): Promise<DeviceReport>;
   readonly signals?: SignalOptions;
 }

@@ -1,7 +1,7 @@
 import type { DeviceInfo, Engine, Model, ModelSource } from '../api.js';
 import { DEFAULT_SCALE, describeModel } from '../zoo/index.js';
 import type { CliContext } from './context.js';
-import type { EngineOptions, LoadingOptions } from './options.js';
+import { scheduleOf, type EngineOptions, type LoadingOptions } from './options.js';
 import { ProgressLine } from './progress.js';
 
 const ZOO_PREFIX = 'zoo:';
@@ -30,7 +30,11 @@ export async function withEngine<T>(
   options: EngineOptions,
   use: (engine: Engine) => Promise<T>,
 ): Promise<T> {
-  const engine = await context.openEngine({ adapter: options.adapter });
+  const engine = await context.openEngine({
+    adapter: options.adapter,
+    schedule: scheduleOf(options),
+    ...(options.trace === undefined ? {} : { trace: options.trace }),
+  });
   try {
     return await use(engine);
   } finally {

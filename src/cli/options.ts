@@ -1,8 +1,52 @@
-import { InvalidArgumentError, Option } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import { POLICY_NAMES, type PolicyName, type ScheduleOptions } from '../../runtime/schedule/policy.js';
 import type { AdapterChoice } from '../device/index.js';
 
-export interface EngineOptions {
+export interface EngineOptions extends Partial<SchedulingOptions> {
   readonly adapter: AdapterChoice;
+}
+
+/** What the options of scheduling give. */
+export interface SchedulingOptions {
+  readonly policy: PolicyName;
+  readonly queueDelay?: number;
+  readonly maxBatchRows?: number;
+  readonly maxQueue?: number;
+  readonly trace?: string;
+}
+
+/** Adds the options that say how waiting queries become waves. */
+export function withScheduling(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--policy <name>', 'how waiting queries are made into waves').choices(POLICY_NAMES).default('recos'),
+    )
+    .option('--queue-delay <ms>', 'how long a query may wait for company (default: 0; 1 for batch)', parseMilliseconds)
+    .option('--max-batch-rows <n>', "most rows of a wave (default: the model's capacity)", parseCount)
+    .option('--max-queue <n>', 'queries that may wait; one more is refused (default: 16384)', parseCount)
+    .option('--trace <file>', 'write a Chrome trace, for ui.perfetto.dev; slows the device down');
+}
+
+export function scheduleOf({ policy, queueDelay, maxBatchRows, maxQueue }: EngineOptions): ScheduleOptions {
+  return {
+    ...(policy === undefined ? {} : { policy }),
+    ...(queueDelay === undefined ? {} : { queueDelayMs: queueDelay }),
+    ...(maxBatchRows === undefined ? {} : { maxBatchRows }),
+    ...(maxQueue === undefined ? {} : { maxQueue }),
+  };
+}
+
+function parseMilliseconds(text: string): number {
+  const ms = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
+  if (!(ms <= 60_000))
+    throw new InvalidArgumentError('expected a number of milliseconds up to 60000, such as 2 or 0.5.');
+  return ms;
+}
+
+function parseCount(text: string): number {
+  const count = /^\d+$/.test(text) ? Number(text) : 0;
+  if (count < 1 || !Number.isSafeInteger(count)) throw new InvalidArgumentError('expected a whole number, 1 or more.');
+  return count;
 }
 
 export interface LoadingOptions extends EngineOptions {

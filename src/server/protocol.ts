@@ -33,6 +33,8 @@ export interface InferRequest {
   readonly inputs: Readonly<Record<string, Tensor>>;
   /** In the order in which the response lists them; never empty. */
   readonly outputs: readonly RequestedOutput[];
+  /** How long the answer is of use, from the request's arrival. */
+  readonly deadlineMs?: number;
 }
 
 export interface InferResponse {
@@ -88,10 +90,15 @@ export function decodeInfer(body: Uint8Array, headerLength: number | undefined, 
   const inputs = decodeInputs(request, binary, model);
   binary.expectEnd();
   const outputs = decodeOutputs(request, model);
+  const deadlineMs = decodeTimeout(request);
   const id = request.id ?? undefined;
-  if (id === undefined) return { inputs, outputs };
-  if (typeof id !== 'string') throw invalid(`"id" is ${found(id)}, expected a string`);
-  return { id, inputs, outputs };
+  if (id !== undefined && typeof id !== 'string') throw invalid(`"id" is ${found(id)}, expected a string`);
+  return {
+    ...(id === undefined ? {} : { id }),
+    inputs,
+    outputs,
+    ...(deadlineMs === undefined ? {} : { deadlineMs }),
+  };
 }
 
 /** Encodes the outputs a request asked for. JSON alone gives a string, binary tensors a buffer with their header. */
@@ -312,6 +319,16 @@ function checkShape(shape: unknown, name: string): number[] {
     );
   }
   return shape as number[];
+}
+
+/** Triton's request timeout, a whole number of microseconds; as there, 0 means none. In milliseconds. */
+function decodeTimeout(request: JsonObject): number | undefined {
+  const { timeout } = parametersOf(request, 'the request');
+  if (timeout === undefined || timeout === 0) return undefined;
+  if (typeof timeout !== 'number' || !Number.isSafeInteger(timeout) || timeout < 0) {
+    throw invalid(`parameters.timeout of the request is ${found(timeout)}, expected a whole number of microseconds`);
+  }
+  return timeout / 1000;
 }
 
 function decodeOutputs(request: JsonObject, model: ModelSpec): RequestedOutput[] {

@@ -87,12 +87,16 @@ async function infer(
     id,
     inputs,
     outputs: requested,
+    deadlineMs,
   } = decodeInfer(request.body ?? new Uint8Array(), headerLength, {
     name: request.params.model,
     inputs: model.inputs,
     outputs: model.outputs,
   });
-  const outputs = await model.run(inputs, { outputs: requested.map(({ name }) => name) });
+  const outputs = await model.run(inputs, {
+    outputs: requested.map(({ name }) => name),
+    ...(deadlineMs === undefined ? {} : { deadlineMs }),
+  });
   const encoded = encodeInfer({
     modelName: request.params.model,
     modelVersion: version,

@@ -5,6 +5,7 @@ import type {
   DeviceInfo,
   Engine,
   LoadOptions,
+  LoadReport,
   Model,
   ModelSource,
   ModelSummary,
@@ -88,6 +89,10 @@ export class WorkerEngine implements Engine {
     });
   }
 
+  loadReport(): Promise<LoadReport> {
+    return this.#ask<LoadReport>({ kind: 'loadReport' });
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#gone ? this.#ended : this.#ask<undefined>({ kind: 'close' }).then(() => this.#ended);
     return this.#closing;
@@ -105,7 +110,7 @@ export class WorkerEngine implements Engine {
         kind: 'run',
         model,
         inputs: wires,
-        outputs: options.outputs,
+        options,
       });
       return Object.fromEntries(results.map(([name, wire]) => [name, tensorFromWire(wire)]));
     } finally {

@@ -28,13 +28,15 @@ async function handle(engine: LocalEngine, request: Request): Promise<{ value: A
     }
     case 'run': {
       const inputs = Object.fromEntries(request.inputs.map(([name, wire]) => [name, fromWire(wire)]));
-      const results = await models.get(request.model)!.run(inputs, request.outputs ? { outputs: request.outputs } : {});
+      const results = await models.get(request.model)!.run(inputs, request.options);
       const value = Object.entries(results).map(([name, tensor]) => [name, toWire(tensor)] as const);
       // Two outputs never share memory, but a Set costs nothing and a duplicate would throw.
       return { value, transfer: [...new Set(value.map(([, wire]) => wire.buffer as ArrayBuffer))] };
     }
     case 'summary':
       return { value: await models.get(request.model)!.summary() };
+    case 'loadReport':
+      return { value: await engine.loadReport() };
     case 'dispose': {
       const model = models.get(request.model);
       models.delete(request.model);
@@ -50,7 +52,7 @@ async function handle(engine: LocalEngine, request: Request): Promise<{ value: A
 }
 
 async function start(): Promise<void> {
-  const engine = await LocalEngine.open((workerData as WorkerSettings).adapter);
+  const engine = await LocalEngine.open(workerData as WorkerSettings);
   port.on('message', (request: Request) => {
     handle(engine, request).then(
       ({ value, transfer }) => {

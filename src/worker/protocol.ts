@@ -1,7 +1,15 @@
 import type { DataType } from '../../runtime/graph/dtype.js';
 import type { ErrorCode } from '../../runtime/errors.js';
-import type { DeviceInfo, LoadProgress, ModelSource, ModelSummary, TensorSpec } from '../api.js';
-import type { AdapterChoice } from '../device/index.js';
+import type {
+  DeviceInfo,
+  LoadProgress,
+  LoadReport,
+  ModelSource,
+  ModelSummary,
+  RunOptions,
+  TensorSpec,
+} from '../api.js';
+import type { LocalEngineSettings } from '../local-engine.js';
 
 /** A tensor on its way between threads: a window on memory that is shared (inputs) or transferred (outputs). */
 export interface WireTensor {
@@ -14,9 +22,7 @@ export interface WireTensor {
   readonly array: string;
 }
 
-export interface WorkerSettings {
-  readonly adapter: AdapterChoice;
-}
+export type WorkerSettings = LocalEngineSettings;
 
 /** What the engine's thread is asked to do; `id` returns with the answer. */
 export type Request =
@@ -32,9 +38,10 @@ export type Request =
       readonly id: number;
       readonly model: number;
       readonly inputs: readonly (readonly [name: string, tensor: WireTensor])[];
-      readonly outputs: readonly string[] | undefined;
+      readonly options: RunOptions;
     }
   | { readonly kind: 'summary'; readonly id: number; readonly model: number }
+  | { readonly kind: 'loadReport'; readonly id: number }
   | { readonly kind: 'dispose'; readonly id: number; readonly model: number }
   | { readonly kind: 'close'; readonly id: number };
 
@@ -46,7 +53,12 @@ export interface LoadedModel {
   readonly notices: readonly string[];
 }
 
-export type Answer = LoadedModel | readonly (readonly [name: string, tensor: WireTensor])[] | ModelSummary | undefined;
+export type Answer =
+  | LoadedModel
+  | readonly (readonly [name: string, tensor: WireTensor])[]
+  | ModelSummary
+  | LoadReport
+  | undefined;
 
 /** What the engine's thread says. */
 export type Reply =

@@ -259,11 +259,11 @@ describe('an engine', () => {
     await other.dispose();
   });
 
-  it('runs queries that wait together in one submission', async () => {
+  it('runs queries that wait together in one submission, or in two that overlap', async () => {
     await model.run(query(random, 1));
     const submits = vi.spyOn(GPUQueue.prototype, 'submit');
     await Promise.all(Array.from({ length: 30 }, () => model.run(query(random, 3))));
-    expect(submits).toHaveBeenCalledTimes(1);
+    expect(submits.mock.calls.length).toBeLessThanOrEqual(2);
   });
 
   it('runs several models at once while loads make the shared memory grow', async () => {

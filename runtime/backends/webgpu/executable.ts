@@ -8,7 +8,8 @@ import { evaluate, type Bindings, type Dim, sum } from '../../graph/dim.js';
 import type { TensorData } from '../../graph/dtype.js';
 import { alignUp, REGION_ALIGNMENT } from '../../memory/arena.js';
 import { colorStorages } from '../../memory/colors.js';
-import type { DispatchTime, Executable, ExecutableMemory, QueryResult, Wave } from '../backend.js';
+import type { DispatchTime, Executable, ExecutableMemory, QueryResult, Timing, Wave, WaveOutcome } from '../backend.js';
+import { clockBytes, readIntervals, type DeviceClock } from './clock.js';
 import { layoutWave, lifetimes, mostRows, type WaveLayout } from './layout.js';
 import type { Slot, SharedMemory } from './memory.js';
 import { ParameterBlocks } from './parameters.js';
@@ -38,9 +39,22 @@ export interface WebGpuContext {
   checkDevice(): void;
   /** A number for the next wave, from 1; unique on the device until the error records are cleared. */
   nextEpoch(): number;
-  acquireSlot(): Slot;
+  /** The device's clock, where it has one. */
+  readonly clock: DeviceClock | undefined;
+  /** Resolves when one is free. */
+  acquireSlot(): Promise<Slot>;
   releaseSlot(slot: Slot): void;
 }
+
+/** A dispatch at given sizes. */
+interface Call {
+  readonly pipeline: GPUComputePipeline;
+  /** Workgroups in x. */
+  readonly x: number;
+}
+
+/** Sizes that a plan remembers its dispatches for. */
+const MOST_SIZES = 256;
 
 function programsOf({ program, steps }: DispatchGroup): WebGpuProgram[] {
   return [program, ...(steps[0]!.dispatch.alternatives ?? []).map((a) => a.program)];
@@ -58,6 +72,9 @@ export class WebGpuExecutable implements Executable {
   readonly #colors: ReadonlyMap<Storage, number>;
   readonly #lives: ReadonlyMap<Storage, { first: number; last: number }>;
   readonly #layouts = new Map<string, WaveLayout>();
+  readonly #calls = new Map<string, readonly Call[]>();
+  /** The dynamic offsets of each group's bindings. */
+  readonly #offsets: readonly (readonly [number])[];
   #bindGroups: readonly GPUBindGroup[] = [];
   #generation = -1;
   #parametersFor = '';
@@ -77,7 +94,8 @@ export class WebGpuExecutable implements Executable {
     this.#colors = colors;
     this.#pipelines = pipelines;
     this.#lives = lifetimes(plan, groups);
-    this.#parameters = new ParameterBlocks(groups);
+    this.#parameters = new ParameterBlocks(groups, plan.rows);
+    this.#offsets = this.#parameters.offsets.map((offset) => [offset] as const);
     this.#parameterBuffer = context.device.createBuffer({
       label: `${plan.name} parameters`,
       size: this.#parameters.bytes,
@@ -161,7 +179,11 @@ export class WebGpuExecutable implements Executable {
     }
     this.#context.memory.ensure({ arenas: layout.arenaBytes, inputs: layout.inputBytes, errorRows: layout.rows });
     const readback =
-      ERROR_HEADER_BYTES + ERROR_RECORD_BYTES * Math.max(1, layout.rows) + layout.outputBytes + REGION_ALIGNMENT;
+      ERROR_HEADER_BYTES +
+      ERROR_RECORD_BYTES * Math.max(1, layout.rows) +
+      layout.outputBytes +
+      REGION_ALIGNMENT +
+      clockBytes(this.#groups.length);
     for (const slot of this.#context.slots) slot.reserve(STAGING_HEADER_BYTES + layout.inputBytes, readback);
     return layout;
   }
@@ -219,7 +241,7 @@ export class WebGpuExecutable implements Executable {
     slot: Slot,
     layout: WaveLayout,
     staged: ArrayBuffer,
-  ): { encoder: GPUCommandEncoder; bindGroups: readonly GPUBindGroup[]; epoch: number } {
+  ): { encoder: GPUCommandEncoder; bindGroups: readonly GPUBindGroup[]; epoch: number; uploadBytes: number } {
     const bindGroups = this.#bind();
     const epoch = this.#context.nextEpoch();
     const uploads = this.#stage(wave, staged, epoch);
@@ -227,31 +249,54 @@ export class WebGpuExecutable implements Executable {
     this.#writeParameters(wave.bindings, layout);
     const encoder = this.#context.device.createCommandEncoder();
     this.#encodeUploads(encoder, slot, layout, uploads);
-    return { encoder, bindGroups, epoch };
+    return { encoder, bindGroups, epoch, uploadBytes: uploads.reduce((n, u) => n + u.bytes, 0) };
   }
 
-  async submit(wave: Wave): Promise<readonly QueryResult[]> {
-    const { device } = this.#context;
+  async submit(
+    wave: Wave,
+    timing: Timing = 'none',
+    onSubmitted: (at: number) => void = () => {},
+  ): Promise<WaveOutcome> {
+    const { device, clock } = this.#context;
     const layout = this.#reserve(wave.bindings);
-    const slot = this.#context.acquireSlot();
+    const slot = await this.#context.acquireSlot();
     try {
-      const { encoder, bindGroups, epoch } = this.#begin(wave, slot, layout, await slot.map());
-      const pass = encoder.beginComputePass();
-      this.#groups.forEach((_, i) => this.#dispatch(pass, i, bindGroups, wave.bindings));
-      pass.end();
+      const staged = await slot.map();
+      const begunAt = performance.now();
+      const { encoder, bindGroups, epoch, uploadBytes } = this.#begin(wave, slot, layout, staged);
+      const intervals = clock ? Math.min(clock.intervals, this.#intervals(timing)) : 0;
+      this.#encode(encoder, bindGroups, wave.bindings, intervals);
       const rows = this.#recordRows(wave);
       const errorBytes = ERROR_HEADER_BYTES + rows * ERROR_RECORD_BYTES;
       encoder.copyBufferToBuffer(this.#context.memory.errors, 0, slot.readback, 0, errorBytes);
       const places = this.#copyOutputs(encoder, slot, layout, wave.bindings, alignUp(errorBytes, REGION_ALIGNMENT));
+      const end = places.end + clockBytes(intervals);
+      if (intervals > 0) clock!.read(encoder, intervals, slot.readback, places.end);
       device.queue.submit([encoder.finish()]);
       slot.remap();
+      const submittedAt = performance.now();
+      onSubmitted(submittedAt);
 
-      await slot.readback.mapAsync(GPUMapMode.READ, 0, places.end);
+      await slot.readback.mapAsync(GPUMapMode.READ, 0, end);
+      const doneAt = performance.now();
       this.#context.checkDevice();
-      const mapped = slot.readback.getMappedRange(0, places.end);
+      const mapped = slot.readback.getMappedRange(0, end);
       const results = this.#results(wave, mapped, places.offsets, epoch);
+      const times = readIntervals(mapped, places.end, intervals);
       slot.readback.unmap();
-      return results;
+      return {
+        results,
+        begunAt,
+        submittedAt,
+        doneAt,
+        readbackUs: 1000 * (performance.now() - doneAt),
+        uploadBytes,
+        readbackBytes: end,
+        ...(times.length > 0 ? { deviceUs: times.reduce((sum, us) => sum + us, 0) } : {}),
+        ...(timing === 'dispatches' && times.length > 0
+          ? { dispatches: times.map((us, i) => this.#time(i, us, wave.bindings)) }
+          : {}),
+      };
     } catch (error) {
       if (error instanceof BraidError) throw error;
       const reason = error instanceof Error ? error.message : String(error);
@@ -259,6 +304,33 @@ export class WebGpuExecutable implements Executable {
     } finally {
       this.#context.releaseSlot(slot);
     }
+  }
+
+  /** Stretches of time that are measured: none, the whole wave, or one a dispatch. */
+  #intervals(timing: Timing): number {
+    return timing === 'none' ? 0 : timing === 'wave' ? 1 : this.#groups.length;
+  }
+
+  /** Records the dispatches: in one pass, or in a pass each where each is timed. */
+  #encode(
+    encoder: GPUCommandEncoder,
+    bindGroups: readonly GPUBindGroup[],
+    bindings: Bindings,
+    intervals: number,
+  ): void {
+    const calls = this.#callsFor(bindings);
+    const timed = (i: number): GPUComputePassDescriptor => ({ timestampWrites: this.#context.clock!.interval(i) });
+    if (intervals <= 1) {
+      const pass = encoder.beginComputePass(intervals === 0 ? undefined : timed(0));
+      calls.forEach((call, i) => this.#dispatch(pass, i, call, bindGroups[i]!));
+      pass.end();
+      return;
+    }
+    calls.forEach((call, i) => {
+      const pass = encoder.beginComputePass(i < intervals ? timed(i) : undefined);
+      this.#dispatch(pass, i, call, bindGroups[i]!);
+      pass.end();
+    });
   }
 
   #encodeUploads(
@@ -275,7 +347,8 @@ export class WebGpuExecutable implements Executable {
     });
   }
 
-  #time({ program, steps }: DispatchGroup, index: number, bindings: Bindings, times: BigInt64Array): DispatchTime {
+  #time(index: number, durationUs: number, bindings: Bindings): DispatchTime {
+    const { program, steps } = this.#groups[index]!;
     const { step, dispatch } = steps[0]!;
     return {
       program: (dispatch.alternatives?.[this.#choose(index, bindings)]?.program ?? program).key,
@@ -284,7 +357,7 @@ export class WebGpuExecutable implements Executable {
       bound: step.bound,
       operations: evaluate(sum(steps.map((s) => s.step.cost.operations)), bindings),
       bytes: evaluate(sum(steps.map((s) => s.step.cost.bytes)), bindings),
-      durationUs: Number(times[2 * index + 1]! - times[2 * index]!) / 1000,
+      durationUs,
     };
   }
 
@@ -293,52 +366,27 @@ export class WebGpuExecutable implements Executable {
     return this.#groups[group]!.steps[0]!.dispatch.alternatives?.findIndex((a) => a.suits(bindings)) ?? -1;
   }
 
-  #dispatch(pass: GPUComputePassEncoder, group: number, bindGroups: readonly GPUBindGroup[], bindings: Bindings): void {
-    const { steps } = this.#groups[group]!;
-    const chosen = this.#choose(group, bindings);
-    const x = Math.max(
-      ...steps.map(({ dispatch }) => (dispatch.alternatives?.[chosen] ?? dispatch).workgroups(bindings)),
-    );
-    if (x === 0) return;
-    pass.setPipeline(this.#pipelines[group]![chosen + 1]!.pipeline);
-    pass.setBindGroup(0, bindGroups[group]!, [this.#parameters.offsets[group]!]);
-    pass.dispatchWorkgroups(x, 1, steps.length);
+  /** Pipeline and workgroups of every dispatch at these sizes; sizes repeat from wave to wave. */
+  #callsFor(bindings: Bindings): readonly Call[] {
+    const key = [...bindings.values()].join(' ');
+    let calls = this.#calls.get(key);
+    if (!calls) {
+      calls = this.#groups.map(({ steps }, group): Call => {
+        const chosen = this.#choose(group, bindings);
+        const x = steps.map(({ dispatch }) => (dispatch.alternatives?.[chosen] ?? dispatch).workgroups(bindings));
+        return { pipeline: this.#pipelines[group]![chosen + 1]!.pipeline, x: Math.max(...x) };
+      });
+      if (this.#calls.size >= MOST_SIZES) this.#calls.clear();
+      this.#calls.set(key, calls);
+    }
+    return calls;
   }
 
-  async profile(wave: Wave): Promise<readonly DispatchTime[]> {
-    const { device } = this.#context;
-    if (!device.features.has('timestamp-query')) {
-      throw new BraidError('DEVICE_UNAVAILABLE', 'this adapter has no timestamp queries');
-    }
-    const layout = this.#reserve(wave.bindings);
-    const slot = this.#context.acquireSlot();
-    const bytes = this.#groups.length * 16;
-    const buffer = (usage: GPUBufferUsageFlags): GPUBuffer => device.createBuffer({ size: bytes, usage });
-    const resolved = buffer(GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC);
-    const readback = buffer(GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ);
-    const querySet = device.createQuerySet({ type: 'timestamp', count: this.#groups.length * 2 });
-    try {
-      const { encoder, bindGroups } = this.#begin(wave, slot, layout, await slot.map());
-      this.#groups.forEach((_, i) => {
-        const timestampWrites = { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 };
-        const pass = encoder.beginComputePass({ timestampWrites });
-        this.#dispatch(pass, i, bindGroups, wave.bindings);
-        pass.end();
-      });
-      encoder.resolveQuerySet(querySet, 0, querySet.count, resolved, 0);
-      encoder.copyBufferToBuffer(resolved, 0, readback, 0, bytes);
-      device.queue.submit([encoder.finish()]);
-      slot.remap();
-      await readback.mapAsync(GPUMapMode.READ);
-      this.#context.checkDevice();
-      const times = new BigInt64Array(readback.getMappedRange());
-      return this.#groups.map((group, i) => this.#time(group, i, wave.bindings, times));
-    } finally {
-      this.#context.releaseSlot(slot);
-      querySet.destroy();
-      resolved.destroy();
-      readback.destroy();
-    }
+  #dispatch(pass: GPUComputePassEncoder, group: number, { pipeline, x }: Call, bindGroup: GPUBindGroup): void {
+    if (x === 0) return;
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(0, bindGroup, this.#offsets[group]!);
+    pass.dispatchWorkgroups(x, 1, this.#groups[group]!.steps.length);
   }
 
   /** Writes the inputs of all queries one after another; returns where each input begins and its length. */
@@ -363,7 +411,7 @@ export class WebGpuExecutable implements Executable {
     const key = [...bindings.values(), layout.rows, this.#plan.rowAnalysis.parallel].join(' ');
     if (key === this.#parametersFor) return;
     this.#parametersFor = key;
-    const words = this.#parameters.words(bindings, (storage) => this.#base(layout, storage));
+    const words = this.#parameters.words(bindings, layout, (storage) => this.#base(layout, storage));
     this.#context.device.queue.writeBuffer(this.#parameterBuffer, 0, words);
   }
 
@@ -473,7 +521,11 @@ export class WebGpuExecutable implements Executable {
     );
   }
 
+  /** Called when the plan is released. */
+  onRelease: () => void = () => {};
+
   release(): void {
+    this.onRelease();
     this.#weights.destroy();
     this.#parameterBuffer.destroy();
   }

@@ -2,8 +2,9 @@ import { ERROR_CODES } from '../../../shaders/errors.js';
 import type { DeviceCaps } from '../../compile/kernel.js';
 import type { Plan } from '../../compile/plan.js';
 import { BraidError } from '../../errors.js';
-import type { Backend, Executable } from '../backend.js';
+import type { Backend, DeviceMemoryReport, Executable } from '../backend.js';
 import { isSoftwareAdapter } from './adapter.js';
+import { DeviceClock } from './clock.js';
 import { WebGpuExecutable, type WebGpuContext } from './executable.js';
 import { SharedMemory, Slot } from './memory.js';
 import { PipelineCache } from './pipelines.js';
@@ -11,6 +12,8 @@ import { PipelineCache } from './pipelines.js';
 export interface WebGpuOptions {
   /** Device memory for what lives within waves; weights are apart. Default 8 GiB on a GPU, 2 GiB on a software adapter. */
   readonly budgetBytes?: number;
+  /** Host-visible memory for staging and read-back of waves in flight. Default 2 GiB on a GPU, 512 MiB on a software adapter. */
+  readonly stagingBudgetBytes?: number;
   /** Largest arena that a plan is laid out for; a wave carries as many rows as fit. Default 1 GiB on a GPU, 256 MiB on a software adapter. */
   readonly arenaBytes?: number;
   /** Whether to choose kernels as for a software adapter. Default: whether the adapter is one. */
@@ -19,7 +22,8 @@ export interface WebGpuOptions {
   readonly maxBindingBytes?: number;
 }
 
-const WAVES_IN_FLIGHT = 3;
+/** Waves that may be staged, running or read back at once; what a policy uses of them is its own choice. */
+const WAVES_IN_FLIGHT = 8;
 /** Epochs fill the bits that error codes leave in a tag. */
 const LAST_EPOCH = Math.floor(0xffff_ffff / ERROR_CODES) - 1;
 
@@ -28,10 +32,15 @@ export class WebGpuBackend implements Backend {
   readonly caps: DeviceCaps;
   readonly maxBindingBytes: number;
   readonly wavesInFlight = WAVES_IN_FLIGHT;
+  /** One queue, and dispatches that touch the same buffers wait for each other. */
+  readonly concurrentWaves = false;
   readonly #device: GPUDevice;
   readonly #memory: SharedMemory;
   readonly #slots: readonly Slot[];
+  readonly #stagingBudgetBytes: number;
+  readonly #clock: DeviceClock | undefined;
   readonly #context: WebGpuContext;
+  readonly #executables = new Set<WebGpuExecutable>();
   #epoch = 0;
   #preparing: Promise<unknown> = Promise.resolve();
   #failure: string | undefined;
@@ -49,8 +58,11 @@ export class WebGpuBackend implements Backend {
     const deviceBinding = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
     this.maxBindingBytes = Math.min(deviceBinding, options.maxBindingBytes ?? deviceBinding);
     this.#memory = new SharedMemory(device, options.budgetBytes ?? (this.caps.software ? 2 ** 31 : 2 ** 33));
+    this.#clock = device.features.has('timestamp-query') ? new DeviceClock(device) : undefined;
+    this.#stagingBudgetBytes = options.stagingBudgetBytes ?? (this.caps.software ? 2 ** 29 : 2 ** 31);
     this.#slots = Array.from({ length: WAVES_IN_FLIGHT }, () => new Slot(device));
     const idle = [...this.#slots];
+    const waiting: ((slot: Slot) => void)[] = [];
     this.#context = {
       device,
       caps: this.caps,
@@ -60,19 +72,37 @@ export class WebGpuBackend implements Backend {
       arenaBytes: Math.min(options.arenaBytes ?? (this.caps.software ? 2 ** 28 : 2 ** 30), deviceBinding),
       checkDevice: () => this.#checkDevice(),
       nextEpoch: () => this.#nextEpoch(),
+      clock: this.#clock,
+      // The slot used last first: its memory is large enough, and others' may never be needed.
       acquireSlot: () => {
-        const slot = idle.shift();
-        if (!slot) throw new BraidError('INTERNAL', `more than ${WAVES_IN_FLIGHT} waves in flight`);
-        return slot;
+        const slot = idle.pop();
+        return slot ? Promise.resolve(slot) : new Promise((resolve) => waiting.push(resolve));
       },
       releaseSlot: (slot) => {
         slot.rest();
-        idle.push(slot);
+        const next = waiting.shift();
+        if (next) next(slot);
+        else idle.push(slot);
       },
     };
     void device.lost.then((info) => (this.#failure = `the device was lost: ${info.message || info.reason}`));
     // A command that fails validation leaves results unwritten without failing anything that is awaited.
     device.onuncapturederror = (event) => (this.#failure = event.error.message);
+  }
+
+  get waveBytes(): number {
+    return Math.max(...this.#slots.map((s) => s.wantedBytes));
+  }
+
+  get memory(): DeviceMemoryReport {
+    const stagingBytes = this.#slots.reduce((n, s) => n + s.bytes, 0);
+    return {
+      budgetBytes: this.#memory.budgetBytes,
+      usedBytes: this.#memory.bytes,
+      stagingBudgetBytes: this.#stagingBudgetBytes,
+      stagingBytes,
+      weightBytes: [...this.#executables].reduce((n, e) => n + e.memory.weightBytes, 0),
+    };
   }
 
   /** @throws BraidError DEVICE_LOST once the device failed: nothing it computes from then on can be trusted. */
@@ -110,6 +140,8 @@ export class WebGpuBackend implements Backend {
     let outOfMemory: GPUError | null;
     try {
       executable = await WebGpuExecutable.create(this.#context, plan, onProgress);
+      this.#executables.add(executable);
+      executable.onRelease = () => this.#executables.delete(executable);
     } finally {
       outOfMemory = await this.#device.popErrorScope();
     }
@@ -126,6 +158,7 @@ export class WebGpuBackend implements Backend {
   close(): void {
     this.#memory.destroy();
     for (const slot of this.#slots) slot.destroy();
+    this.#clock?.destroy();
     this.#device.destroy();
   }
 }

@@ -15,7 +15,7 @@ export interface SharedSizes {
  */
 export class SharedMemory {
   readonly #device: GPUDevice;
-  readonly #budgetBytes: number;
+  readonly budgetBytes: number;
   #arenas: GPUBuffer[] = [];
   #inputs: GPUBuffer | undefined;
   #errors: GPUBuffer | undefined;
@@ -23,7 +23,7 @@ export class SharedMemory {
 
   constructor(device: GPUDevice, budgetBytes: number) {
     this.#device = device;
-    this.#budgetBytes = budgetBytes;
+    this.budgetBytes = budgetBytes;
   }
 
   get generation(): number {
@@ -52,10 +52,10 @@ export class SharedMemory {
     const errorBytes = 4 * (ERROR_HEADER_WORDS + ERROR_RECORD_WORDS * Math.max(1, sizes.errorRows));
     const wanted = [...sizes.arenas, sizes.inputs, errorBytes];
     const total = wanted.reduce((a, b) => a + b, 0);
-    if (total > this.#budgetBytes || wanted.some((w) => w > limit)) {
+    if (total > this.budgetBytes || wanted.some((w) => w > limit)) {
       throw new BraidError(
         'OVERLOADED',
-        `a wave needs ${total} bytes of device memory; the budget is ${this.#budgetBytes} bytes, the largest buffer ${limit} bytes`,
+        `a wave needs ${total} bytes of device memory; the budget is ${this.budgetBytes} bytes, the largest buffer ${limit} bytes`,
       );
     }
     sizes.arenas.forEach((bytes, i) => (this.#arenas[i] = this.#grown(this.#arenas[i], bytes, 'arena', 0)));
@@ -107,11 +107,28 @@ export class Slot {
     return this.#readback!;
   }
 
-  /** Sizes that the next waves need; the buffers grow when the slot is next used. */
+  /**
+   * Sizes that the next waves need; the buffers grow when the slot is next used, since how many slots are used at once
+   * depends on the load.
+   */
   reserve(stagingBytes: number, readbackBytes: number): void {
+    const before = this.wantedBytes;
     this.#stagingBytes = Math.max(this.#stagingBytes, Math.ceil(stagingBytes / 256) * 256);
     this.#readbackBytes = Math.max(this.#readbackBytes, Math.ceil(readbackBytes / 256) * 256);
-    if (!this.#busy) this.#grow();
+    // Too small for what comes: idle slots give their memory back at once, so that it never counts twice.
+    if (this.wantedBytes > before && !this.#busy) this.destroy();
+  }
+
+  /** What the slot takes when it is next used. */
+  get wantedBytes(): number {
+    return this.#stagingBytes + this.#readbackBytes;
+  }
+
+  /** Called when the wave that used the slot is over. */
+  rest(): void {
+    this.#busy = false;
+    if (this.bytes > 0 && (this.staging.size < this.#stagingBytes || this.readback.size < this.#readbackBytes))
+      this.destroy();
   }
 
   #grow(): void {
@@ -143,11 +160,6 @@ export class Slot {
     return this.#staging!.getMappedRange();
   }
 
-  /** Called when the wave that used the slot is over. */
-  rest(): void {
-    this.#busy = false;
-  }
-
   /** Asks for the staging memory back; resolves in map(). */
   remap(): void {
     this.#mapped = this.#staging!.mapAsync(GPUMapMode.WRITE);
@@ -157,5 +169,7 @@ export class Slot {
   destroy(): void {
     this.#staging?.destroy();
     this.#readback?.destroy();
+    this.#staging = undefined;
+    this.#readback = undefined;
   }
 }

@@ -1,4 +1,4 @@
-import { evaluate, type Bindings, type Dim } from '../../graph/dim.js';
+import { evaluate, linearIn, type Bindings, type Dim } from '../../graph/dim.js';
 import type { View } from '../../compile/view.js';
 import type { Storage } from '../../compile/view.js';
 import { layoutParameters, PARAMETER_WINDOW_BYTES } from '../../../shaders/program.js';
@@ -24,8 +24,14 @@ export class ParameterBlocks {
   readonly bytes: number;
   readonly #words: Uint32Array<ArrayBuffer>;
   readonly #dynamic: DynamicWord[] = [];
+  readonly #rows: string;
+  /** Words that are a line over the rows, with where their storages lie in the layout written last. */
+  readonly #linear: { readonly words: DynamicWord[]; at: Uint32Array; constant: Float64Array; slope: Float64Array };
+  readonly #others: DynamicWord[];
+  #writtenFor: unknown;
 
-  constructor(groups: readonly DispatchGroup[]) {
+  /** @param rows the symbol that counts rows, if any: what depends on it alone is written without evaluating formulas. */
+  constructor(groups: readonly DispatchGroup[], rows = '') {
     let bytes = 0;
     this.offsets = groups.map(({ program, steps }) => {
       const offset = bytes;
@@ -37,6 +43,15 @@ export class ParameterBlocks {
     this.bytes = bytes + PARAMETER_WINDOW_BYTES;
     this.#words = new Uint32Array(bytes / 4);
     groups.forEach((group, i) => this.#write(group, this.offsets[i]! / 4));
+    this.#rows = rows;
+    const words = this.#dynamic.filter((w) => linearIn(w.dim, rows));
+    this.#others = this.#dynamic.filter((w) => !linearIn(w.dim, rows));
+    this.#linear = {
+      words,
+      at: Uint32Array.from(words, (w) => w.at),
+      constant: new Float64Array(words.length),
+      slope: Float64Array.from(words, (w) => linearIn(w.dim, rows)!.slope),
+    };
   }
 
   #write({ program, steps }: DispatchGroup, start: number): void {
@@ -64,9 +79,21 @@ export class ParameterBlocks {
     this.#dynamic.push({ at, dim: view.offset, storage: view.storage });
   }
 
-  /** The words for these sizes. Negative strides wrap, as the kernels' u32 arithmetic expects. */
-  words(bindings: Bindings, baseOf: (storage: Storage) => number): Uint32Array<ArrayBuffer> {
-    for (const { at, dim, storage } of this.#dynamic) {
+  /**
+   * The words for these sizes. Negative strides wrap, as the kernels' u32 arithmetic expects.
+   * @param layout tells layouts apart: `baseOf` is asked again where it is another than before.
+   */
+  words(bindings: Bindings, layout: unknown, baseOf: (storage: Storage) => number): Uint32Array<ArrayBuffer> {
+    const { words, at, constant, slope } = this.#linear;
+    if (layout !== this.#writtenFor) {
+      this.#writtenFor = layout;
+      words.forEach(({ dim, storage }, i) => {
+        constant[i] = linearIn(dim, this.#rows)!.constant + (storage ? baseOf(storage) : 0);
+      });
+    }
+    const rows = bindings.get(this.#rows) ?? 0;
+    for (let i = 0; i < at.length; i++) this.#words[at[i]!] = constant[i]! + slope[i]! * rows;
+    for (const { at, dim, storage } of this.#others) {
       this.#words[at] = evaluate(dim, bindings) + (storage ? baseOf(storage) : 0);
     }
     return this.#words;

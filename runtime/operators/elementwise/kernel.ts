@@ -21,6 +21,8 @@ export interface ElementwiseCall {
   readonly operations?: number;
   readonly inputs: readonly View[];
   readonly output: View;
+  /** Dimensions that the kernel walks at least, so that calls of more shapes share it. */
+  readonly leastRank?: number;
   /** Type the output memory is written as, where it is not its own device type. */
   readonly outputType?: DeviceType;
 }
@@ -65,7 +67,11 @@ export function elementwiseStep(call: ElementwiseCall): Omit<Step, 'node'> {
       .join(' '),
     webgpu(caps) {
       const workgroupSize = flatWorkgroupSize(caps.maxWorkgroupInvocations);
-      const rank = Math.max(1, space.shape.length);
+      const rank = Math.max(call.leastRank ?? 1, space.shape.length);
+      const padded = (dims: readonly Dim[], fill: Dim): Dim[] => [
+        ...Array.from({ length: rank - dims.length }, () => fill),
+        ...dims,
+      ];
       const program = elementwise({
         name: call.name,
         inputs: inputTypes,
@@ -82,10 +88,10 @@ export function elementwiseStep(call: ElementwiseCall): Omit<Step, 'node'> {
         dispatch: {
           parameters: {
             count,
-            shape: space.shape.length ? space.shape : [1],
+            shape: padded(space.shape, 1),
             ...Object.fromEntries(Object.entries(scalars).map(([k, f32]) => [k, { f32 }])),
             ...Object.fromEntries(views.map((v, i) => [`${names[i]}_start`, { start: v }])),
-            ...Object.fromEntries(views.map((_, i) => [`${names[i]}_strides`, space.strides[i]!])),
+            ...Object.fromEntries(views.map((_, i) => [`${names[i]}_strides`, padded(space.strides[i]!, 0)])),
           },
           workgroups: flatWorkgroups(count, workgroupSize, caps.maxWorkgroupsPerDimension),
         },
@@ -94,7 +100,7 @@ export function elementwiseStep(call: ElementwiseCall): Omit<Step, 'node'> {
   };
 }
 
-/** A copy from one strided view to another of the same shape and type. */
+/** A copy from one strided view to another of the same shape and type. Dense or not, all of a level are one dispatch. */
 export function copyStep(from: View, to: View): Omit<Step, 'node'> {
-  return elementwiseStep({ name: 'Copy', expression: 'a', inputs: [from], output: to });
+  return elementwiseStep({ name: 'Copy', expression: 'a', inputs: [from], output: to, leastRank: 2 });
 }

@@ -5,10 +5,11 @@ import { sizeOf } from '../../graph/tensor.js';
 import { broadcastOffsets, broadcastShapes } from '../broadcast.js';
 import type { NodeContext, Operator, ReferenceTensor, ValueType } from '../operator.js';
 import { shownByShapes } from '../rows.js';
-import { matMulStep, type MatMulCall } from './kernel.js';
+import { addedOf, finishOf, othersOf, resultOf } from './finish.js';
+import { matMulStep } from './kernel.js';
 
 function requireFloat(context: NodeContext): void {
-  for (let i = 0; i < context.inputCount; i++) {
+  for (let i = 0; i < Math.min(3, context.inputCount); i++) {
     const type = context.optional(i);
     if (type && deviceType(type.dtype) !== 'f32') throw context.unsupported(`no kernel for ${type.dtype}`);
   }
@@ -32,20 +33,27 @@ function matrices(context: NodeContext): {
   return { a, b, batch, shape: [...batch, ...rows, ...columns] };
 }
 
-/** The views of a product, of equal rank; the bias broadcast to the output. */
+/** The views of a product, of equal rank; the bias and what its functions read broadcast to the output. */
 interface Operands {
   readonly a: View;
   readonly b: View;
   readonly output: View;
   readonly bias?: View;
+  readonly others: readonly View[];
 }
 
-function mapOperands({ a, b, output, bias }: Operands, f: (view: View, index: number) => View): Operands {
-  return { a: f(a, 0), b: f(b, 1), output: f(output, 2), ...(bias ? { bias: f(bias, 3) } : {}) };
+function mapOperands({ a, b, output, bias, others }: Operands, f: (view: View, index: number) => View): Operands {
+  return {
+    a: f(a, 0),
+    b: f(b, 1),
+    output: f(output, 2),
+    others: others.map((view, i) => f(view, 3 + i)),
+    ...(bias ? { bias: f(bias, 3 + others.length) } : {}),
+  };
 }
 
-function viewsOf({ a, b, output, bias }: Operands): View[] {
-  return [a, b, output, ...(bias ? [bias] : [])];
+function viewsOf({ a, b, output, bias, others }: Operands): View[] {
+  return [a, b, output, ...others, ...(bias ? [bias] : [])];
 }
 
 /** Views of rank 4 with the batch dimensions merged to two, or undefined where their strides do not allow it. */
@@ -68,10 +76,10 @@ function mergeBatch(operands: Operands, batch: readonly Dim[]): Operands | undef
 
 /** Batch dimensions join the rows where B is the same for all of them: one product instead of many. */
 function foldBatchIntoRows(operands: Operands): Operands | undefined {
-  const { a, b, output, bias } = operands;
+  const { a, b, output, bias, others } = operands;
   const batch = output.shape.slice(0, -2);
   if (batch.length === 0 || !b.strides.slice(0, batch.length).every((s) => s === 0)) return undefined;
-  const walked = [a, output, ...(bias ? [bias] : [])];
+  const walked = [a, output, ...others, ...(bias ? [bias] : [])];
   const { shape, strides } = collapse({
     shape: output.shape.slice(0, -1),
     strides: walked.map((v) => v.strides.slice(0, -1)),
@@ -95,34 +103,17 @@ function lowerMatMul(lowering: Lowering): void {
     ]);
   const a = expand(lowering.view(0), aShape);
   const b = expand(lowering.view(1), bShape);
-  const target = lowering.output(0);
   const full = [...batch, aShape.at(-2)!, bShape.at(-1)!];
-  const output = reshapeView(target, full);
-  const addend = lowering.optional(2);
-  const bias =
-    addend && broadcastView(addend.shape.length === target.shape.length ? reshapeView(addend, full)! : addend, full);
-  if (!output) throw context.unsupported(`the result ${shapeText(target.shape)} cannot be written in place`);
-  const operands = { a, b, output, ...(bias ? { bias } : {}) };
+  const { output, place } = resultOf(lowering, full);
+  const bias = addedOf(lowering, 2, full);
+  const operands = { a, b, output, others: othersOf(lowering, full), ...(bias ? { bias } : {}) };
   const folded = foldBatchIntoRows(operands) ?? operands;
   const rest = folded.output.shape.slice(0, -2);
   const dense = (): Operands => ({ ...folded, a: lowering.dense(folded.a), b: lowering.dense(folded.b) });
   const merged = mergeBatch(folded, rest) ?? mergeBatch(dense(), rest);
   if (!merged) throw context.unsupported(`batch dimensions ${shapeText(rest)} of this layout`);
-  lowering.emit(matMulStep({ name: 'MatMul', alpha: 1, beta: 1, ...merged, ...activationOf(lowering) }));
-}
-
-/** The function that fusion hung on the product, as the kernel takes it. */
-function activationOf({ epilogue }: Lowering): Pick<MatMulCall, 'activation'> {
-  if (!epilogue?.activation) return {};
-  const { entry, context } = epilogue.activation;
-  return {
-    activation: {
-      name: entry.type,
-      expression: entry.wgsl.f32!,
-      helpers: entry.helpers ?? '',
-      scalars: entry.scalars?.(context.attributes) ?? {},
-    },
-  };
+  lowering.emit(matMulStep({ name: 'MatMul', alpha: 1, beta: 1, ...merged, ...finishOf(lowering) }));
+  place();
 }
 
 /** Row-major product of [m, k] and [k, n] at the given offsets, in float64. */
@@ -228,19 +219,25 @@ const GEMM: Operator = {
     const { m, n, transA, transB } = gemmShape(context);
     const matrix = (view: View, transposed: boolean): View => (transposed ? transposeView(view, [1, 0]) : view);
     const lift = (view: View): View => ({ ...view, shape: [1, 1, ...view.shape], strides: [0, 0, ...view.strides] });
+    const { output, place } = resultOf(lowering, [m, n]);
     const c = lowering.optional(2);
+    const bias = addedOf(lowering, 2, [m, n]) ?? (c && broadcastView(c, [m, n]));
+    const fused = lowering.epilogue?.shapes.has(2) ?? false;
     lowering.emit(
       matMulStep({
         name: 'Gemm',
         a: lift(matrix(lowering.view(0), transA)),
         b: lift(matrix(lowering.view(1), transB)),
-        output: lift(lowering.output(0)),
-        ...(c ? { bias: lift(broadcastView(c, [m, n])) } : {}),
+        output: lift(output),
+        others: othersOf(lowering, [m, n]).map(lift),
+        ...(bias ? { bias: lift(bias) } : {}),
         alpha: context.attributes.number('alpha', 1),
-        beta: context.attributes.number('beta', 1),
-        ...activationOf(lowering),
+        // An addend that fusion brought was added as it is.
+        beta: fused ? 1 : context.attributes.number('beta', 1),
+        ...finishOf(lowering),
       }),
     );
+    place();
   },
 };
 

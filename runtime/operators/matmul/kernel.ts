@@ -1,10 +1,11 @@
 import { DIRECT_WORKGROUP, matMul, ROWS_WORKGROUP, type MatMulTile } from '../../../shaders/matmul.js';
+import type { Loads, StagedTile } from '../../../shaders/matmul_staged.js';
 import type { WebGpuProgram } from '../../../shaders/program.js';
 import type { DeviceCaps, ParameterValue, Step } from '../../compile/kernel.js';
-import { type View } from '../../compile/view.js';
-import { evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
+import { deviceType, type View } from '../../compile/view.js';
+import { divideExact, equal, evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
 import { trafficBytes } from '../elementwise/kernel.js';
-import type { Scalars } from '../elementwise/table.js';
+import type { ChainCode } from '../elementwise/chain.js';
 
 /** A batched product whose batch dimensions have been merged to two. */
 export interface MatMulCall {
@@ -17,19 +18,20 @@ export interface MatMulCall {
   readonly bias?: View;
   readonly alpha: number;
   readonly beta: number;
-  /** A function of the finished elements. */
-  readonly activation?: {
-    readonly name: string;
-    readonly expression: string;
-    readonly helpers: string;
-    readonly scalars: Scalars;
-  };
+  /**
+   * Scales a second matrix, `gap` elements behind B, by a line of k, [outer, inner, 1, k], and adds it to B: another B for
+   * each batch, which never lies in memory.
+   */
+  readonly modulator?: { readonly view: View; readonly gap: Dim };
+  /** What `finish` reads beside the elements, broadcast to the output's shape. */
+  readonly others: readonly View[];
+  /** A function of the finished elements and of `others`. */
+  readonly finish?: ChainCode;
 }
 
 const TILES = {
   large: { kind: 'tiled', tileM: 128, tileN: 64, tileK: 16, threadM: 8, threadN: 4 },
   wide: { kind: 'tiled', tileM: 64, tileN: 64, tileK: 16, threadM: 4, threadN: 4 },
-  few: { kind: 'tiled', tileM: 64, tileN: 64, tileK: 32, threadM: 4, threadN: 4 },
   small: { kind: 'tiled', tileM: 32, tileN: 32, tileK: 16, threadM: 4, threadN: 4 },
   direct: { kind: 'direct', threadM: 8, threadN: 4 },
   directThin: { kind: 'direct', threadM: 4, threadN: 1 },
@@ -45,27 +47,82 @@ interface TileChoice {
   readonly others: readonly { readonly tile: MatMulTile; readonly from: number; readonly below: number }[];
 }
 
+/** Whether a multiple of 4 words lies between the elements of these dimensions, and before the first. */
+function isAligned(view: View, dimensions: readonly number[]): boolean {
+  const isMultiple = (dim: Dim): boolean => divideExact(dim, 4) !== undefined;
+  return isMultiple(view.offset) && dimensions.every((d) => view.shape[d] === 1 || isMultiple(view.strides[d]!));
+}
+
+/** What the operands allow to be read in vectors of 4. Storages begin on multiples of more than that. */
+function loadsOf(a: View, b: View): { readonly a: StagedTile['a']; readonly b: Loads } {
+  const whole = (dim: Dim): boolean => divideExact(dim, 4) !== undefined && !equal(dim, 0);
+  const [k, n] = [a.shape[3]!, b.shape[3]!];
+  const aAlong = equal(a.strides[3]!, 1) && whole(k) && isAligned(a, [0, 1, 2]);
+  const bAlong = equal(b.strides[2]!, 1) && whole(k) && isAligned(b, [0, 1, 3]);
+  const bAcross = equal(b.strides[3]!, 1) && whole(n) && isAligned(b, [0, 1, 2]);
+  return { a: aAlong ? 'along' : 'words', b: bAcross ? 'across' : bAlong ? 'along' : 'words' };
+}
+
+function staged(
+  [tileM, tileN, tileK]: readonly [number, number, number],
+  [threadM, threadN]: readonly [4 | 8, 4 | 8],
+  slices: 1 | 4,
+  loads: Pick<StagedTile, 'a' | 'b'>,
+): StagedTile {
+  return { kind: 'staged', tileM, tileN, tileK, threadM, threadN, slices, ...loads };
+}
+
 /** Lanes for a row of k elements: each takes a few of them. */
 function lanesFor(k: Dim): number {
   return typeof k === 'number' && k <= 64 ? 8 : 32;
 }
 
-/** Few columns: several invocations a row. Few columns or rows: small tiles waste less. Otherwise by what fills the device. */
-function chooseTile(m: Dim, n: Dim, k: Dim, caps: DeviceCaps): TileChoice {
+/**
+ * Few columns: several invocations a row. Few columns or rows: small tiles waste less. Otherwise by what fills the
+ * device: few tiles are cut along k too, for each step waits for memory and a multiprocessor has little else to do.
+ */
+function chooseTile(a: View, b: View, caps: DeviceCaps): TileChoice {
+  const [m, k, n] = [a.shape[2]!, a.shape[3]!, b.shape[3]!];
   const most = (dim: Dim, limit: number): boolean => typeof dim === 'number' && dim <= limit;
   const only = (tile: MatMulTile): TileChoice => ({ tile, others: [] });
   if (caps.software) return only(most(n, 2) ? TILES.directThin : TILES.direct);
   if (most(n, 4)) return only({ kind: 'rows', lanes: lanesFor(k), columns: n as number });
   if (most(n, 32) || most(m, 32)) return only(TILES.small);
-  const large = { tile: TILES.large, from: MANY_TILES, below: Number.POSITIVE_INFINITY };
-  const few = { tile: TILES.few, from: 0, below: FEW_TILES };
-  return { tile: TILES.wide, others: most(k, 128) ? [large] : [large, few] };
+  const loads = loadsOf(a, b);
+  const isVector = loads.a !== 'words' && loads.b !== 'words';
+  const wide = isVector ? staged([64, 64, 16], [4, 4], 1, loads) : TILES.wide;
+  const large = {
+    tile: isVector ? staged([128, 64, 16], [8, 4], 1, loads) : TILES.large,
+    from: MANY_TILES,
+    below: Number.POSITIVE_INFINITY,
+  };
+  const few = { tile: staged([32, 32, 64], [4, 4], 4, loads), from: 0, below: FEW_TILES };
+  return { tile: wide, others: most(k, 64) ? [large] : [large, few] };
+}
+
+/** Most rows and columns of a tile that is cut to a product's own size, and most invocations for it. */
+const MOST_FITTED = 256;
+
+/** A product for each row of a batch: one tile of its own size, where a workgroup can take it, wastes nothing. */
+function modulatedTile(a: View, b: View, caps: DeviceCaps): TileChoice {
+  const [m, n] = [a.shape[2]!, b.shape[3]!];
+  if (caps.software) return { tile: TILES.direct, others: [] };
+  const loads = loadsOf(a, b);
+  const rest = { a: loads.a, b: loads.b === 'across' ? loads.b : ('words' as const) };
+  if (typeof m !== 'number' || typeof n !== 'number')
+    return { tile: staged([64, 64, 16], [4, 4], 1, rest), others: [] };
+  const [tileM, tileN] = [Math.ceil(m / 4) * 4, Math.ceil(n / 8) * 8];
+  const invocations = (tileM / 4) * (tileN / 8);
+  const isFitting = tileM + tileN <= MOST_FITTED && invocations <= Math.min(MOST_FITTED, caps.maxWorkgroupInvocations);
+  const tile = isFitting ? staged([tileM, tileN, 16], [4, 8], 1, rest) : staged([64, 64, 16], [4, 4], 1, rest);
+  return { tile, others: [] };
 }
 
 /** Workgroups that cover m x n `batches` times. */
 export function workgroupsOf(tile: MatMulTile, m: number, n: number, batches: number): number {
   switch (tile.kind) {
     case 'tiled':
+    case 'staged':
       return Math.ceil(m / tile.tileM) * Math.ceil(n / tile.tileN) * batches;
     case 'direct':
       return Math.ceil((Math.ceil(m / tile.threadM) * Math.ceil(n / tile.threadN) * batches) / DIRECT_WORKGROUP);
@@ -78,10 +135,10 @@ export function workgroupsOf(tile: MatMulTile, m: number, n: number, batches: nu
 
 /** The step of one product. Operations: 2 m n k a batch. */
 export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
-  const { a, b, output, bias } = call;
+  const { a, b, output, bias, modulator, others: read, finish } = call;
   const [outer, inner, m, n] = output.shape as [Dim, Dim, Dim, Dim];
   const k = a.shape[3]!;
-  const views = [a, b, ...(bias ? [bias] : [])];
+  const views = [a, b, ...(bias ? [bias] : []), ...(modulator ? [modulator.view] : []), ...read];
   const place = (name: string, v: View): Record<string, ParameterValue> => ({
     [`${name}_start`]: { start: v },
     [`${name}_outer`]: v.strides[0]!,
@@ -90,19 +147,26 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
     [`${name}_column`]: v.strides[3]!,
   });
   return {
-    kernel: call.activation ? `${call.name}+${call.activation.name}` : call.name,
+    kernel: finish ? `${call.name}+${finish.name}` : call.name,
     operands: [...views.map((view) => ({ view, access: 'read' as const })), { view: output, access: 'write' }],
     cost: { operations: mul(product([outer, inner, m, n, k]), 2), bytes: trafficBytes([...views, output]) },
     bound: 'arithmetic',
     detail: `m=${m} n=${n} k=${k} batches=${mul(outer, inner)}`,
     webgpu(caps) {
-      const { tile, others } = chooseTile(m, n, k, caps);
+      const { tile, others } = modulator ? modulatedTile(a, b, caps) : chooseTile(a, b, caps);
       const programOf = (cut: MatMulTile): WebGpuProgram =>
         matMul({
           tile: cut,
           hasBias: bias !== undefined,
-          ...(call.activation
-            ? { activation: { ...call.activation, scalars: Object.keys(call.activation.scalars) } }
+          modulated: modulator !== undefined,
+          ...(finish
+            ? {
+                finish: {
+                  ...finish,
+                  scalars: Object.keys(finish.scalars),
+                  others: read.map((v) => deviceType(v.dtype)),
+                },
+              }
             : {}),
         });
       const workgroups = (cut: MatMulTile, bindings: Bindings): number => {
@@ -129,9 +193,9 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
               : { bias_start: 0, bias_outer: 0, bias_inner: 0, bias_row: 0, bias_column: 0 }),
             alpha: { f32: call.alpha },
             beta: { f32: call.beta },
-            ...Object.fromEntries(
-              Object.entries(call.activation?.scalars ?? {}).map(([name, f32]) => [`act_${name}`, { f32 }]),
-            ),
+            ...(modulator ? { ...place('s', modulator.view), gap: modulator.gap } : {}),
+            ...Object.assign({}, ...read.map((view, i) => place(`other${i}`, view))),
+            ...Object.fromEntries(Object.entries(finish?.scalars ?? {}).map(([name, f32]) => [name, { f32 }])),
           },
           workgroups: (bindings) => workgroups(tile, bindings),
           alternatives: others.map((other) => ({

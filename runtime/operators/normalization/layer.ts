@@ -1,8 +1,10 @@
 import { layerNormalization } from '../../../shaders/layer_normalization.js';
+import { linesPerWorkgroup } from '../../../shaders/line_groups.js';
 import { flatWorkgroupSize } from '../../../shaders/program.js';
 import { collapse, deviceType, isDense, reshapeView, type View, nonEmpty } from '../../compile/view.js';
 import { mul, product, shapesEqual } from '../../graph/dim.js';
 import { flatWorkgroups, trafficBytes } from '../elementwise/kernel.js';
+import { lineCut } from '../lines.js';
 import type { NodeContext, Operator, ValueType } from '../operator.js';
 import { mixesAlong } from '../rows.js';
 import { checkBroadcasts, epsilonOf, stashType } from './checks.js';
@@ -98,11 +100,13 @@ export const LAYER_NORMALIZATION: Operator = {
       detail: `length=${view.shape.at(-1)}`,
       webgpu(caps) {
         const workgroupSize = flatWorkgroupSize(caps.maxWorkgroupInvocations);
+        const cut = lineCut(view.shape.at(-1)!, caps);
+        const perGroup = cut ? linesPerWorkgroup(cut) : workgroupSize;
         return {
           program: layerNormalization({
             hasBias: bias !== undefined,
             rank: Math.max(1, space.shape.length),
-            workgroupSize,
+            cut: cut ?? { workgroupSize },
           }),
           dispatch: {
             parameters: {
@@ -117,7 +121,7 @@ export const LAYER_NORMALIZATION: Operator = {
               in_strides: nonEmpty(space.strides[0]!, 0),
               out_strides: nonEmpty(space.strides[1]!, 0),
             },
-            workgroups: flatWorkgroups(lines, workgroupSize, caps.maxWorkgroupsPerDimension),
+            workgroups: flatWorkgroups(lines, perGroup, caps.maxWorkgroupsPerDimension),
           },
         };
       },

@@ -1,4 +1,4 @@
-import { softmax, type SoftmaxKind } from '../../../shaders/softmax.js';
+import { softmax, softmaxTogether, type SoftmaxKind } from '../../../shaders/softmax.js';
 import type { WebGpuProgram } from '../../../shaders/program.js';
 import { deviceType, reshapeView, type View } from '../../compile/view.js';
 import { product } from '../../graph/dim.js';
@@ -19,7 +19,10 @@ function axisOf(context: NodeContext): number {
 
 function lines(lowering: Lowering, view: View, output: View, axis: number, kind: SoftmaxKind): void {
   const program = (rank: number, workgroupSize: number): WebGpuProgram => softmax({ kind, rank, workgroupSize });
-  lowering.emit(linesStep({ kernel: kind, view, output, axis, operations: 20, program }));
+  const call = { kernel: kind, view, output, axis, operations: 20, program };
+  lowering.emit(
+    linesStep(kind === 'Hardmax' ? call : { ...call, together: (rank, cut) => softmaxTogether(kind, rank, cut) }),
+  );
 }
 
 function lower(lowering: Lowering, kind: SoftmaxKind): void {

@@ -15,7 +15,15 @@ import { DEFAULT_SCALE, zooNames } from '../../zoo/index.js';
 import type { CliContext } from '../context.js';
 import { EXIT, type ExitCode } from '../exit.js';
 import { describeDevice, withEngine } from '../model.js';
-import { adapterOption, parsePort, parseSeconds, parseSize, rowsOption, type LoadingOptions } from '../options.js';
+import {
+  adapterOption,
+  parsePort,
+  parseSeconds,
+  parseSize,
+  rowsOption,
+  withScheduling,
+  type LoadingOptions,
+} from '../options.js';
 import { ProgressLine } from '../progress.js';
 import { formatBytes } from '../table.js';
 
@@ -35,7 +43,7 @@ export const DEFAULT_HOST = '127.0.0.1';
 const DEFAULT_PORT = 8080;
 
 export function serveCommand(finish: (run: () => Promise<ExitCode>) => Promise<void>, context: CliContext): Command {
-  return new Command('serve')
+  return withScheduling(new Command('serve'))
     .description('serve the models of a folder over HTTP (Open Inference Protocol v2)')
     .argument('[dir]', `folder of models: ${LAYOUTS}`)
     .option('--zoo', `serve the zoo's models too: ${zooNames.join(', ')}`)

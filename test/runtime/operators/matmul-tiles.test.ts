@@ -18,8 +18,13 @@ const CASES: [kernel: string, k: number, n: number, transB: 0 | 1, rows: number[
   ['rows of 8 lanes', 13, 1, 1, [1, 31, 33]],
   ['rows of 32 lanes, 3 columns', 100, 3, 0, [1, 8, 9]],
   ['32x32 tiles', 37, 20, 1, [1, 33, 64]],
-  ['64x64 tiles, 128x64 tiles above 512 of them', 5, 80, 0, [1, 65, 16_400]],
-  ['64x64 tiles of deeper steps below 132 of them, 64x64 above', 130, 70, 1, [3, 4300]],
+  ['64x64 tiles, 128x64 tiles above 512 of them, of words', 5, 80, 0, [1, 65, 16_400]],
+  ['.. of vectors, weight and activations along k', 20, 76, 1, [1, 65, 130]],
+  ['.. of vectors, weight across', 4, 68, 0, [1, 65, 16_400]],
+  ['32x32 tiles with k in 4 parts, of words, 64x64 above 132 tiles', 130, 70, 1, [3, 65, 4300]],
+  ['.. of vectors, weight and activations along k', 132, 70, 1, [3, 65]],
+  ['.. of vectors, weight across', 68, 68, 0, [1, 33]],
+  ['.. of vectors, activations in words', 67, 36, 0, [33]],
 ];
 
 describe('the matrix products that a GPU takes', () => {

@@ -116,6 +116,27 @@ describe('products', () => {
     expect(await deviceProblems(engine, [...randomMatMul(random), ...randomGemm(random)])).toEqual([]);
   });
 
+  it('agree with the reference by the kernels that a GPU takes', async () => {
+    const gpu = new GraphEngine(await openBackend({ arenaBytes: 2 ** 24, software: false }));
+    const random = new Random();
+    expect(await deviceProblems(gpu, [...randomMatMul(random), ...randomGemm(random)])).toEqual([]);
+    // Windows that vectors of 4 cannot read, and one that they can.
+    const b = new GraphBuilder('windows');
+    const x = b.input('x', 'float32', ['n', 90]);
+    const w = b.constant('w', random.floats([80, 36]));
+    const at = (name: string, value: number): string => b.constant(name, tensorOf('int64', [1], [value]));
+    for (const from of [0, 1, 4]) {
+      const window = b.op('Slice', [x, at(`s${from}`, from), at(`e${from}`, from + 80), at(`a${from}`, 1)]);
+      b.output(b.op('MatMul', [window, w], {}, { outputs: [`from ${from}`] }), 'float32');
+    }
+    const aligned = b.op('Reshape', [x, b.constant('heads', tensorOf('int64', [3], [0, 1, 90]))]);
+    b.output(b.op('MatMul', [aligned, b.constant('v', random.floats([90, 40]))], {}, { outputs: ['k'] }), 'float32');
+    const graph = b.build();
+    const model = await gpu.load(graph);
+    expect(await graphProblems(model, graph, { x: random.floats([37, 90]) })).toEqual([]);
+    gpu.close();
+  });
+
   it('read transposed, sliced and repeated operands in place', async () => {
     // The head-splitting of attention: reshapes and transposes around both products.
     const b = new GraphBuilder('heads');

@@ -193,6 +193,19 @@ function randomCases(random: Random): Case[] {
   });
 }
 
+/** Lines of the lengths at which lanes are added, rows beside the edges of workgroups. */
+function sharedLines(random: Random): Case[] {
+  return [8, 9, 21, 64, 65, 100, 257, 1024, 1025].map((length, i): Case => {
+    const rows = [1, 16, 17, 3][i % 4]!;
+    const operands = [random.floats([length]), ...(i % 2 ? [random.floats([length])] : [])];
+    return {
+      title: `of lines of ${length}`,
+      op: 'LayerNormalization',
+      inputs: [rowsOf(random.floats([rows, length], -3, 5)), ...operands.map((t) => known(t))],
+    };
+  });
+}
+
 /** The other normalizations, and layer normalization's general form. */
 function randomOthers(random: Random): Case[] {
   const operators = [
@@ -252,6 +265,13 @@ describe('normalizations', () => {
   it(`agree with the reference on random shapes (seed ${SEED})`, async () => {
     const random = new Random();
     expect(await deviceProblems(engine, [...randomCases(random), ...randomOthers(random)])).toEqual([]);
+  });
+
+  it('agree with the reference where lanes share a line, as on a GPU', async () => {
+    const gpu = new GraphEngine(await openBackend({ arenaBytes: 2 ** 24, software: false }));
+    const random = new Random();
+    expect(await deviceProblems(gpu, [...sharedLines(random), ...randomCases(random)])).toEqual([]);
+    gpu.close();
   });
 
   it('read lines with gaps, and write into a concatenation', async () => {

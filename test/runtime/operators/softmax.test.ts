@@ -92,6 +92,17 @@ function randomCases(random: Random): Case[] {
   });
 }
 
+/** Lines of the lengths at which lanes are added, rows beside the edges of workgroups. */
+function sharedLines(random: Random): Case[] {
+  return [8, 9, 21, 64, 65, 100, 257, 1024, 1025].flatMap((length, i) =>
+    (['Softmax', 'LogSoftmax'] as const).map((op, o): Case => ({
+      title: `of lines of ${length}`,
+      op,
+      inputs: [rowsOf(random.floats([[1, 16, 17, 3][(i + o) % 4]!, length], -9, 9))],
+    })),
+  );
+}
+
 describe('softmax', () => {
   let engine: GraphEngine;
 
@@ -114,5 +125,12 @@ describe('softmax', () => {
 
   it(`agrees with the reference on random axes (seed ${SEED})`, async () => {
     expect(await deviceProblems(engine, randomCases(new Random()))).toEqual([]);
+  });
+
+  it('agrees with the reference where lanes share a line, as on a GPU', async () => {
+    const gpu = new GraphEngine(await openBackend({ arenaBytes: 2 ** 24, software: false }));
+    const random = new Random();
+    expect(await deviceProblems(gpu, [...LITERAL, ...sharedLines(random), ...randomCases(random)])).toEqual([]);
+    gpu.close();
   });
 });

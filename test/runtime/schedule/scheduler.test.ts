@@ -1,15 +1,21 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Backend, Executable, QueryResult, Wave } from '../../../runtime/backends/backend.js';
+import type { Backend, Executable, QueryResult, Wave, WaveOutcome } from '../../../runtime/backends/backend.js';
 import { bindSymbols, compile, type Plan } from '../../../runtime/compile/plan.js';
 import { BraidError } from '../../../runtime/errors.js';
 import type { Bindings } from '../../../runtime/graph/dim.js';
 import type { TensorData } from '../../../runtime/graph/dtype.js';
 import { GraphBuilder } from '../../../runtime/index.js';
-import { Scheduler, type Target } from '../../../runtime/schedule/scheduler.js';
+import { CostModel, GPU_RATES } from '../../../runtime/schedule/cost.js';
+import { POLICY_NAMES } from '../../../runtime/schedule/policy.js';
+import type { Target } from '../../../runtime/schedule/query.js';
+import { Scheduler } from '../../../runtime/schedule/scheduler.js';
+import type { Span } from '../../../runtime/schedule/trace.js';
 import { expectRejection } from '../../support/errors.js';
 
 const WIDTH = 2;
+/** Staging memory of a wave. */
+const WAVE_BYTES = 1024;
 /** A value that a query must not hold. */
 const BAD = -1;
 
@@ -32,6 +38,7 @@ class DeferredVoid {
 class FakeDevice {
   readonly wavesInFlight: number;
   readonly #ticks: () => number;
+  stagingBudgetBytes = 100 * WAVE_BYTES;
   inFlight = 0;
   mostInFlight = 0;
   #last: Promise<unknown> = Promise.resolve();
@@ -43,7 +50,19 @@ class FakeDevice {
   }
 
   get backend(): Backend {
-    return { wavesInFlight: this.wavesInFlight } as Backend;
+    return {
+      wavesInFlight: this.wavesInFlight,
+      concurrentWaves: false,
+      memory: {
+        budgetBytes: 0,
+        usedBytes: 0,
+        weightBytes: 0,
+        stagingBytes: 0,
+        stagingBudgetBytes: this.stagingBudgetBytes,
+      },
+      waveBytes: WAVE_BYTES,
+      caps: { features: new Set<string>() } as unknown as Backend['caps'],
+    } as Backend;
   }
 
   target(plan: Plan, rowsPerWave: number, failure: () => Error | undefined = () => undefined): Target {
@@ -52,27 +71,35 @@ class FakeDevice {
       dispatches: 1,
       rowsPerWave: () => (plan.rowAnalysis.parallel ? rowsPerWave : Number.POSITIVE_INFINITY),
       release: () => {},
-      profile: () => Promise.reject(new Error('the scheduler does not profile')),
-      submit: (wave) => this.#submit(plan.name, wave, failure()),
+      submit: (wave, _timing, onSubmitted) => this.#submit(plan.name, wave, failure(), onSubmitted!),
     };
-    return { plan, executable };
+    return { plan, executable, cost: new CostModel(plan, 1, GPU_RATES) };
   }
 
-  async #submit(target: string, wave: Wave, error: Error | undefined): Promise<readonly QueryResult[]> {
+  async #submit(
+    target: string,
+    wave: Wave,
+    error: Error | undefined,
+    onSubmitted: (at: number) => void,
+  ): Promise<WaveOutcome> {
+    const begunAt = performance.now();
     this.waves.push({ target, wave, error });
     this.mostInFlight = Math.max(this.mostInFlight, ++this.inFlight);
     const before = this.#last;
     const done = new DeferredVoid();
     this.#last = done.promise;
+    onSubmitted(performance.now());
     try {
       for (let tick = this.#ticks(); tick > 0; tick--) await new Promise((resolve) => setImmediate(resolve));
       await before;
       if (error) throw error;
-      return wave.queries.map(({ inputs }): QueryResult => {
+      const results = wave.queries.map(({ inputs }): QueryResult => {
         const x = inputs[0] as Float32Array;
         if (x.includes(BAD)) return { error: new BraidError('INDEX_OUT_OF_RANGE', 'a bad value') };
         return { outputs: [x.map((v) => 2 * v)] };
       });
+      const doneAt = performance.now();
+      return { results, begunAt, submittedAt: begunAt, doneAt, readbackUs: 1, uploadBytes: 0, readbackBytes: 0 };
     } finally {
       this.inFlight--;
       done.resolve();
@@ -98,81 +125,85 @@ const arrival = fc.record({
 });
 
 describe('the scheduler', () => {
-  it('answers every query once with its own rows, within the limits of waves', async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(arrival, { minLength: 1, maxLength: 40 }),
-        fc.integer({ min: 1, max: 3 }),
-        fc.integer({ min: 1, max: 16 }),
-        fc.infiniteStream(fc.nat(4)),
-        fc.infiniteStream(fc.nat(9)),
-        async (arrivals, wavesInFlight, rowsPerWave, delays, failures) => {
-          const device = new FakeDevice(wavesInFlight, () => delays.next().value!);
-          const fail = (): Error | undefined =>
-            failures.next().value === 0 ? new BraidError('DEVICE_LOST', 'this wave') : undefined;
-          const targets = PLANS.map((plan) => device.target(plan, rowsPerWave, fail));
-          const scheduler = new Scheduler(device.backend);
-          const ids = new Map<ArrayBufferLike, number>();
-          const outcomes: Promise<{
-            settled: readonly TensorData[] | BraidError;
-            input: Float32Array;
-            times: number;
-          }>[] = [];
-          for (const [i, { model, rows, width, bad, pause }] of arrivals.entries()) {
-            const plan = PLANS[model]!;
-            const query = queryOf(plan, rows, plan.name === 'l' ? width : WIDTH, bad && i % 4 === 0);
-            ids.set(query.inputs[0]!.buffer, i);
-            let times = 0;
-            outcomes.push(
-              scheduler.run(targets[model]!, query.bindings, query.inputs).then(
-                (settled) => ({ settled, input: query.inputs[0] as Float32Array, times: ++times }),
-                (settled: BraidError) => ({ settled, input: query.inputs[0] as Float32Array, times: ++times }),
-              ),
-            );
-            for (let p = 0; p < pause; p++) await new Promise((resolve) => setImmediate(resolve));
-          }
-          await scheduler.drain();
-          expect([scheduler.waiting, device.inFlight]).toEqual([0, 0]);
-          const results = await Promise.all(outcomes);
+  it.each(POLICY_NAMES)(
+    'answers every query once with its own rows, within the limits of waves: %s',
+    async (policy) => {
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(arrival, { minLength: 1, maxLength: 40 }),
+          fc.integer({ min: 1, max: 3 }),
+          fc.integer({ min: 1, max: 16 }),
+          fc.infiniteStream(fc.nat(4)),
+          fc.infiniteStream(fc.nat(9)),
+          async (arrivals, wavesInFlight, rowsPerWave, delays, failures) => {
+            const device = new FakeDevice(wavesInFlight, () => delays.next().value!);
+            const fail = (): Error | undefined =>
+              failures.next().value === 0 ? new BraidError('DEVICE_LOST', 'this wave') : undefined;
+            const targets = PLANS.map((plan) => device.target(plan, rowsPerWave, fail));
+            const scheduler = new Scheduler(device.backend, { policy, queueDelayMs: 0 });
+            const ids = new Map<ArrayBufferLike, number>();
+            const outcomes: Promise<{
+              settled: readonly TensorData[] | BraidError;
+              input: Float32Array;
+              times: number;
+            }>[] = [];
+            for (const [i, { model, rows, width, bad, pause }] of arrivals.entries()) {
+              const plan = PLANS[model]!;
+              const query = queryOf(plan, rows, plan.name === 'l' ? width : WIDTH, bad && i % 4 === 0);
+              ids.set(query.inputs[0]!.buffer, i);
+              let times = 0;
+              outcomes.push(
+                scheduler.run(targets[model]!, query.bindings, query.inputs).then(
+                  (settled) => ({ settled, input: query.inputs[0] as Float32Array, times: ++times }),
+                  (settled: BraidError) => ({ settled, input: query.inputs[0] as Float32Array, times: ++times }),
+                ),
+              );
+              for (let p = 0; p < pause; p++) await new Promise((resolve) => setImmediate(resolve));
+            }
+            await scheduler.drain();
+            expect([scheduler.waiting, device.inFlight]).toEqual([0, 0]);
+            const results = await Promise.all(outcomes);
 
-          expect(device.mostInFlight).toBeLessThanOrEqual(wavesInFlight);
-          const failed = new Set<number>();
-          const seen = new Map<number, number>();
-          for (const { target, wave, error } of device.waves) {
-            const plan = PLANS.find((p) => p.name === target)!;
-            const rows = wave.queries.reduce((n, q) => n + q.rows, 0);
-            expect(wave.bindings.get('n')).toBe(rows);
-            if (plan.concatenable) expect(rows).toBeLessThanOrEqual(rowsPerWave);
-            else expect(wave.queries.length).toBe(1);
-            const width = plan.name === 'l' ? wave.bindings.get('length')! : WIDTH;
-            for (const query of wave.queries) {
-              // Queries of a wave agree on everything but rows.
-              expect(query.inputs[0]!.length).toBe(query.rows * width);
-              const id = ids.get(query.inputs[0]!.buffer)!;
-              seen.set(id, (seen.get(id) ?? 0) + query.rows);
-              if (error) failed.add(id);
+            expect(device.mostInFlight).toBeLessThanOrEqual(policy === 'query' ? 1 : wavesInFlight);
+            const failed = new Set<number>();
+            const seen = new Map<number, number>();
+            for (const { target, wave, error } of device.waves) {
+              const plan = PLANS.find((p) => p.name === target)!;
+              const rows = wave.queries.reduce((n, q) => n + q.rows, 0);
+              expect(wave.bindings.get('n')).toBe(rows);
+              if (plan.concatenable) expect(rows).toBeLessThanOrEqual(rowsPerWave);
+              if (!plan.concatenable || policy === 'query' || policy === 'multistream')
+                expect(wave.queries.length).toBe(1);
+              const width = plan.name === 'l' ? wave.bindings.get('length')! : WIDTH;
+              for (const query of wave.queries) {
+                // Queries of a wave agree on everything but rows.
+                expect(query.inputs[0]!.length).toBe(query.rows * width);
+                const id = ids.get(query.inputs[0]!.buffer)!;
+                seen.set(id, (seen.get(id) ?? 0) + query.rows);
+                if (error) failed.add(id);
+              }
             }
-          }
-          results.forEach(({ settled, input, times }, i) => {
-            expect(times).toBe(1);
-            // Every row ran in one wave, whatever became of it.
-            expect([i, seen.get(i)]).toEqual([i, arrivals[i]!.rows]);
-            if (failed.has(i) || input.includes(BAD)) {
-              expect(settled).toBeInstanceOf(BraidError);
-              const codes = [
-                ...(failed.has(i) ? ['DEVICE_LOST'] : []),
-                ...(input.includes(BAD) ? ['INDEX_OUT_OF_RANGE'] : []),
-              ];
-              expect(codes).toContain((settled as BraidError).code);
-            } else {
-              expect(settled).toEqual([input.map((v) => 2 * v)]);
-            }
-          });
-        },
-      ),
-      { numRuns: 150 },
-    );
-  });
+            results.forEach(({ settled, input, times }, i) => {
+              expect(times).toBe(1);
+              // Every row ran in one wave, whatever became of it.
+              expect([i, seen.get(i)]).toEqual([i, arrivals[i]!.rows]);
+              if (failed.has(i) || input.includes(BAD)) {
+                expect(settled).toBeInstanceOf(BraidError);
+                const codes = [
+                  ...(failed.has(i) ? ['DEVICE_LOST'] : []),
+                  ...(input.includes(BAD) ? ['INDEX_OUT_OF_RANGE'] : []),
+                ];
+                expect(codes).toContain((settled as BraidError).code);
+              } else {
+                expect(settled).toEqual([input.map((v) => 2 * v)]);
+              }
+            });
+          },
+        ),
+        { numRuns: 60 },
+      );
+    },
+  );
 
   it('always serves the query that has waited longest', async () => {
     await fc.assert(
@@ -225,7 +256,7 @@ describe('the scheduler', () => {
   it('keeps several waves in flight where the backend takes them', async () => {
     const device = new FakeDevice(3, () => 3);
     const target = device.target(PLANS[0]!, 4);
-    const scheduler = new Scheduler(device.backend);
+    const scheduler = new Scheduler(device.backend, { policy: 'multistream' });
     const { bindings, inputs } = queryOf(PLANS[0]!, 40);
     await scheduler.run(target, bindings, inputs);
     expect([device.mostInFlight, device.waves.length]).toEqual([3, 10]);
@@ -273,6 +304,126 @@ describe('the scheduler', () => {
     await expectRejection('OVERLOADED', /no memory any more/, runs[1]!);
     for (const run of [runs[0], runs[2]]) expect(await run).toEqual([Float32Array.of(2, 4, 6, 8)]);
     await scheduler.drain();
+  });
+
+  it('holds back what the device has no use for yet, so that it may be joined', async () => {
+    const device = new FakeDevice(8, () => 3);
+    const target = device.target(PLANS[0]!, 4);
+    const scheduler = new Scheduler(device.backend);
+    const { bindings, inputs } = queryOf(PLANS[0]!, 40);
+    await scheduler.run(target, bindings, inputs);
+    expect([device.mostInFlight, device.waves.length]).toEqual([2, 10]);
+  });
+
+  it('lets a batch wait until it is full or its first query has waited long enough', async () => {
+    const device = new FakeDevice(8, () => 0);
+    const target = device.target(PLANS[0]!, 100);
+    const scheduler = new Scheduler(device.backend, { policy: 'batch', maxBatchRows: 6, queueDelayMs: 30 });
+    const run = (rows: number): Promise<unknown> => {
+      const { bindings, inputs } = queryOf(PLANS[0]!, rows);
+      return scheduler.run(target, bindings, inputs);
+    };
+    const full = [3, 3].map(run);
+    await Promise.all(full);
+    expect(device.waves.map((w) => w.wave.queries.length)).toEqual([2]);
+    const began = performance.now();
+    await run(2);
+    expect(performance.now() - began).toBeGreaterThanOrEqual(29);
+    expect(device.waves.map((w) => w.wave.queries.length)).toEqual([2, 1]);
+  });
+
+  it('refuses what waited past its deadline, and serves the rest', async () => {
+    const device = new FakeDevice(1, () => 20);
+    const target = device.target(PLANS[0]!, 4);
+    const scheduler = new Scheduler(device.backend, { policy: 'query' });
+    const run = (deadlineMs?: number): Promise<unknown> => {
+      const { bindings, inputs } = queryOf(PLANS[0]!, 2);
+      return scheduler.run(target, bindings, inputs, deadlineMs === undefined ? {} : { deadlineMs });
+    };
+    const first = run();
+    await new Promise((resolve) => setImmediate(resolve));
+    const [late, patient, none] = [run(0), run(60_000), run()];
+    await expectRejection('DEADLINE_EXCEEDED', /model 'a': the query waited .* its deadline was 0.0 ms/, late);
+    for (const answered of [first, patient, none]) expect(await answered).toEqual([Float32Array.of(2, 4, 6, 8)]);
+    expect(device.waves.length).toBe(3);
+  });
+
+  it('serves a deadline in danger before what came first', async () => {
+    const device = new FakeDevice(1, () => 5);
+    const targets = PLANS.slice(0, 2).map((plan) => device.target(plan, 4));
+    // By the cost model a wave takes a second.
+    targets[1]!.cost.deviceUs = () => 1e6;
+    const scheduler = new Scheduler(device.backend, { policy: 'recos' });
+    const run = (model: number, deadlineMs = Number.POSITIVE_INFINITY): Promise<unknown> => {
+      const { bindings, inputs } = queryOf(PLANS[model]!, 4);
+      return scheduler.run(targets[model]!, bindings, inputs, { deadlineMs });
+    };
+    const running = run(0);
+    await new Promise((resolve) => setImmediate(resolve));
+    await Promise.all([running, run(0), run(1, 2000), run(0)]);
+    expect(device.waves.map((w) => w.target)).toEqual(['a', 'b', 'a', 'a']);
+  });
+
+  it('refuses a query where too many wait already', async () => {
+    const device = new FakeDevice(1, () => 3);
+    const target = device.target(PLANS[0]!, 4);
+    const scheduler = new Scheduler(device.backend, { maxQueue: 2, policy: 'query' });
+    const run = (): Promise<unknown> => {
+      const { bindings, inputs } = queryOf(PLANS[0]!, 1);
+      return scheduler.run(target, bindings, inputs);
+    };
+    const runs = [run(), run()];
+    await expectRejection('OVERLOADED', /2 queries wait for the device already; at most 2 may/, run());
+    await Promise.all(runs);
+    await run();
+  });
+
+  it('makes no more waves than the staging budget carries, and refuses where it carries none', async () => {
+    const device = new FakeDevice(8, () => 2);
+    device.stagingBudgetBytes = 3 * WAVE_BYTES + 100;
+    const target = device.target(PLANS[0]!, 4);
+    const scheduler = new Scheduler(device.backend, { policy: 'multistream' });
+    const run = (on: Scheduler): Promise<unknown> => {
+      const { bindings, inputs } = queryOf(PLANS[0]!, 4);
+      return on.run(target, bindings, inputs);
+    };
+    await Promise.all(Array.from({ length: 20 }, () => run(scheduler)));
+    expect([device.mostInFlight, device.waves.length]).toEqual([3, 20]);
+    expect(scheduler.report().staging).toMatchObject({ leasedBytes: 0, peakBytes: 3 * WAVE_BYTES });
+    device.stagingBudgetBytes = WAVE_BYTES - 1;
+    const small = new Scheduler(device.backend);
+    await expectRejection('OVERLOADED', /a wave takes 1024 bytes of staging memory; the budget is 768/, run(small));
+    expect(small.report()).toMatchObject({ waiting: { queries: 0 } });
+  });
+
+  it('reports what it did', async () => {
+    const device = new FakeDevice(1, () => 1);
+    const target = device.target(PLANS[0]!, 4);
+    const scheduler = new Scheduler(device.backend);
+    const { bindings, inputs } = queryOf(PLANS[0]!, 10);
+    await scheduler.run(target, bindings, inputs);
+    await scheduler.drain();
+    const report = scheduler.report();
+    expect(report).toMatchObject({ policy: 'recos', waves: 3, queries: 3, rows: 10, dispatches: 3 });
+    expect(report.waiting).toEqual({ queries: 0, rows: 0 });
+    expect(report.lanes.every((l) => l.waves === 0 && l.outstandingUs === 0)).toBe(true);
+    expect(report.busyMs).toBeLessThanOrEqual(report.elapsedMs);
+    expect(report.busyMs).toBeGreaterThan(0);
+  });
+
+  it('traces waves, uploads, read-backs and queries', async () => {
+    const spans: Span[] = [];
+    const device = new FakeDevice(1, () => 1);
+    const scheduler = new Scheduler(device.backend, {}, { span: (span) => spans.push(span) });
+    const { bindings, inputs } = queryOf(PLANS[0]!, 3);
+    await scheduler.run(device.target(PLANS[0]!, 4), bindings, inputs);
+    expect(spans.map((s) => [s.track, s.name])).toEqual([
+      ['upload', 'a x1'],
+      ['lane 0', 'a x1'],
+      ['read-back', 'a x1'],
+      ['queries', 'a'],
+    ]);
+    for (const { start, end } of spans) expect(end).toBeGreaterThanOrEqual(start);
   });
 
   it('drains at once where nothing runs', async () => {

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import type { CliContext, DeviceReport } from '../../../src/cli/context.js';
+import type { EngineOptions } from '../../../src/engine.js';
 import { runCli } from '../../../src/cli/program.js';
 import { FAKE_DEVICE, FakeEngine } from '../server/fake.js';
 
@@ -14,6 +15,7 @@ export interface Ran {
 export class FakeContext implements CliContext {
   readonly engine = new FakeEngine();
   readonly opened: string[] = [];
+  engineOptions: EngineOptions | undefined;
   readonly source = new EventEmitter();
   readonly signals = { source: this.source, exit: () => {} };
   report: DeviceReport = { found: FAKE_DEVICE, tried: [{ origin: 'hardware', ok: false, detail: 'no Vulkan driver' }] };
@@ -41,8 +43,9 @@ export class FakeContext implements CliContext {
     };
   }
 
-  async openEngine(options: { adapter: string }): Promise<FakeEngine> {
-    this.opened.push(options.adapter);
+  async openEngine(options: EngineOptions): Promise<FakeEngine> {
+    this.opened.push(options.adapter ?? 'auto');
+    this.engineOptions = options;
     return this.engine;
   }
 

@@ -5,6 +5,7 @@ import type {
   DeviceInfo,
   Engine,
   LoadOptions,
+  LoadReport,
   Model,
   ModelSource,
   ModelSummary,
@@ -180,6 +181,10 @@ export class FakeEngine implements Engine {
     const model = new FakeModel(name);
     this.models.set(name, model);
     return model;
+  }
+
+  loadReport(): Promise<LoadReport> {
+    return Promise.reject(new Error('a fake has no load'));
   }
 
   async close(): Promise<void> {

@@ -125,6 +125,15 @@ describe('JSON requests', () => {
     expect(Object.keys(request.inputs)).toEqual(['dense', 'ids']);
   });
 
+  test("a timeout in microseconds, as Triton's, becomes a deadline; 0 is none", () => {
+    const asked = (timeout: unknown) =>
+      decode({ inputs: [DENSE, IDS], outputs: SCORE, parameters: { timeout } }).deadlineMs;
+    expect([asked(2500), asked(0), asked(undefined)]).toEqual([2.5, undefined, undefined]);
+    for (const timeout of [-1, 1.5, '5', null]) {
+      expect(() => asked(timeout)).toThrow(/parameters\.timeout of the request is .*whole number of microseconds/);
+    }
+  });
+
   test('every data type with a JSON form is read', () => {
     for (const dtype of DATA_TYPES.filter((d) => d !== 'float16' && d !== 'bfloat16')) {
       const model: ModelSpec = { name: 'm', inputs: [{ name: 'x', dtype, shape: [2] }], outputs: [] };

@@ -1,0 +1,178 @@
+import type { Bound, Cost } from '../compile/kernel.js';
+import type { Plan } from '../compile/plan.js';
+import { evaluate, type Bindings } from '../graph/dim.js';
+
+/** What a device does in a microsecond, as first guess; measurements correct it for each plan. */
+export interface DeviceRates {
+  readonly bytesPerUs: number;
+  readonly operationsPerUs: number;
+  /** A dispatch that does next to nothing. */
+  readonly dispatchUs: number;
+}
+
+export const GPU_RATES: DeviceRates = { bytesPerUs: 300_000, operationsPerUs: 8_000_000, dispatchUs: 6 };
+export const SOFTWARE_RATES: DeviceRates = { bytesPerUs: 2_000, operationsPerUs: 4_000, dispatchUs: 60 };
+
+/** What one operator has to do and what it is bound by, from its bytes and operations at given sizes. */
+export interface OperatorCost {
+  readonly kernel: string;
+  readonly bytes: number;
+  readonly operations: number;
+  readonly us: number;
+  readonly bound: Bound;
+}
+
+/** The time of one operator by the roofline: the slower of its bytes and its operations, or a dispatch if both are small. */
+export function operatorCost(kernel: string, cost: Cost, bindings: Bindings, rates: DeviceRates): OperatorCost {
+  const bytes = evaluate(cost.bytes, bindings);
+  const operations = evaluate(cost.operations, bindings);
+  const memoryUs = bytes / rates.bytesPerUs;
+  const arithmeticUs = operations / rates.operationsPerUs;
+  const us = Math.max(memoryUs, arithmeticUs);
+  const bound = us < rates.dispatchUs ? 'latency' : memoryUs >= arithmeticUs ? 'memory' : 'arithmetic';
+  return { kernel, bytes, operations, us, bound };
+}
+
+/** Variance of the coefficients before anything is measured, and at most: a first guess may be wrong a hundredfold. */
+const MOST_DOUBT = 1e4;
+
+/**
+ * A line through measured points, y = a + b x with a, b >= 0, by recursive least squares that forgets old points
+ * (Ljung, System Identification, 1999, section 11.2), in units of the first guess so that both coefficients start near 1.
+ */
+class FittedLine {
+  #fixed: number;
+  #slope: number;
+  readonly #scale: readonly [number, number];
+  #p: [number, number, number] = [MOST_DOUBT, 0, MOST_DOUBT];
+  static readonly #FORGET = 0.97;
+
+  constructor(fixed: number, slope: number) {
+    this.#fixed = 1;
+    this.#slope = 1;
+    this.#scale = [fixed, slope];
+  }
+
+  at(x: number): number {
+    return this.#fixed * this.#scale[0] + this.#slope * this.#scale[1] * x;
+  }
+
+  add(x: number, y: number): void {
+    // Relative errors count: a small wave's microseconds are worth as much as a large one's.
+    const weight = 1 / Math.max(1e-3, y);
+    const u = this.#scale[0] * weight;
+    const v = this.#scale[1] * x * weight;
+    const [a, b, c] = this.#p;
+    const pu = a * u + b * v;
+    const pv = b * u + c * v;
+    const denominator = FittedLine.#FORGET + u * pu + v * pv;
+    const error = 1 - (this.#fixed * u + this.#slope * v);
+    const gain = [pu / denominator, pv / denominator] as const;
+    this.#fixed += gain[0] * error;
+    this.#slope += gain[1] * error;
+    // Neither can be negative; what one may not go below, the other takes over, so that the point stays on the line.
+    if (this.#fixed < 0) [this.#fixed, this.#slope] = [0, v > 0 ? 1 / v : 0];
+    if (this.#slope < 0) [this.#fixed, this.#slope] = [1 / u, 0];
+    const cap = (value: number): number => Math.min(value, MOST_DOUBT);
+    this.#p = [
+      cap((a - gain[0] * pu) / FittedLine.#FORGET),
+      (b - gain[0] * pv) / FittedLine.#FORGET,
+      cap((c - gain[1] * pv) / FittedLine.#FORGET),
+    ];
+    // The covariance of two numbers cannot pass their variances; capping those may have left it so.
+    const most = 0.99 * Math.sqrt(this.#p[0] * this.#p[2]);
+    this.#p[1] = Math.max(-most, Math.min(most, this.#p[1]));
+  }
+}
+
+/** Rows at which a plan is told to be bound by memory or by arithmetic: a few queries. */
+const TYPICAL_ROWS = 1024;
+
+/**
+ * What a plan's waves cost, on the device and on the host. The shape comes from the plan: bytes and operations of every
+ * operator at the wave's sizes. The scale comes from measurements, those made at load first.
+ */
+export class CostModel {
+  readonly #plan: Plan;
+  readonly #rates: DeviceRates;
+  readonly #device: FittedLine;
+  readonly #host: FittedLine;
+  /** Roofline microseconds at powers of two of the rows; between them it is a line. */
+  readonly #roofs = new Map<string, number>();
+
+  /** What most of a wave's time goes to. */
+  readonly bound: Bound;
+  /** Waves observed. */
+  waves = 0;
+
+  constructor(plan: Plan, dispatches: number, rates: DeviceRates) {
+    this.#plan = plan;
+    this.#rates = rates;
+    this.#device = new FittedLine(rates.dispatchUs * dispatches, 1);
+    this.#host = new FittedLine(50 + 3 * dispatches, this.#hostUsPerRow());
+    this.bound = this.#boundAt(TYPICAL_ROWS);
+  }
+
+  #boundAt(rows: number): Bound {
+    const us: Record<Bound, number> = { memory: 0, arithmetic: 0, latency: 0 };
+    for (const o of this.operators(this.#sizes(rows))) us[o.bound] += Math.max(o.us, this.#rates.dispatchUs);
+    return (Object.keys(us) as Bound[]).reduce((a, b) => (us[b] > us[a] ? b : a));
+  }
+
+  #sizes(rows: number): Bindings {
+    const { otherSymbols, rows: symbol } = this.#plan;
+    return new Map([
+      ...otherSymbols.map((s) => [s, 1] as const),
+      ...(symbol === undefined ? [] : [[symbol, rows] as const]),
+    ]);
+  }
+
+  /** First guess: a copy of the inputs at 10 GB/s. */
+  #hostUsPerRow(): number {
+    const one = this.#sizes(1);
+    const elements = this.#plan.inputs.reduce(
+      (n, i) => n + i.shape.reduce<number>((m, d) => m * evaluate(d, one), 1),
+      0,
+    );
+    return (elements * 8) / 10_000;
+  }
+
+  operators(bindings: Bindings): OperatorCost[] {
+    return this.#plan.program.steps.map(({ kernel, cost }) => operatorCost(kernel, cost, bindings, this.#rates));
+  }
+
+  #roofAt(bindings: Bindings, rows: number): number {
+    const sizes = this.#plan.rows === undefined ? bindings : new Map([...bindings, [this.#plan.rows, rows]]);
+    const key = [...this.#plan.otherSymbols.map((s) => bindings.get(s)), rows].join(' ');
+    let us = this.#roofs.get(key);
+    if (us === undefined) {
+      us = this.operators(sizes).reduce((sum, o) => sum + o.us, 0);
+      if (this.#roofs.size >= 1024) this.#roofs.clear();
+      this.#roofs.set(key, us);
+    }
+    return us;
+  }
+
+  #roof(bindings: Bindings, rows: number): number {
+    if (rows <= 0) return 0;
+    const low = 2 ** Math.floor(Math.log2(rows));
+    const [at, next] = [this.#roofAt(bindings, low), this.#roofAt(bindings, 2 * low)];
+    return at + ((next - at) * (rows - low)) / low;
+  }
+
+  /** Expected microseconds on the device of a wave of `rows` rows, its other sizes as in `bindings`. */
+  deviceUs(bindings: Bindings, rows: number): number {
+    return this.#device.at(this.#roof(bindings, rows));
+  }
+
+  /** Expected microseconds of host time to stage and submit a wave. */
+  hostUs(rows: number): number {
+    return this.#host.at(rows);
+  }
+
+  observe(bindings: Bindings, rows: number, measured: { readonly deviceUs: number; readonly hostUs: number }): void {
+    this.waves++;
+    if (measured.deviceUs > 0) this.#device.add(this.#roof(bindings, rows), measured.deviceUs);
+    if (measured.hostUs > 0) this.#host.add(rows, measured.hostUs);
+  }
+}

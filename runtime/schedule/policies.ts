@@ -1,0 +1,110 @@
+import type { PoolGroup } from './pool.js';
+import type { Decision, Policy, PolicyName, ScheduleOptions, Situation } from './policy.js';
+
+/** Of the group that has waited longest, as far as the wave reaches. */
+function oldest({ pool }: Situation, maxRows: number, maxQueries: number): Decision {
+  const group = pool.oldestGroup();
+  return group && { group, maxRows, maxQueries };
+}
+
+/** One query at a time, each waiting for the one before: how TensorFlow Serving runs without batching. */
+const query = (): Policy => ({
+  name: 'query',
+  next: (situation) => (situation.load.inFlight > 0 ? undefined : oldest(situation, Number.POSITIVE_INFINITY, 1)),
+});
+
+/** A lane a query, as many at once as there are lanes. */
+const multistream = (): Policy => ({
+  name: 'multistream',
+  next: (situation) => oldest(situation, Number.POSITIVE_INFINITY, 1),
+});
+
+/** Batches that double-buffer: one on the device, one behind it. */
+const BATCHES_IN_FLIGHT = 2;
+
+/** A dynamic batcher: a batch goes when it is full or when its first query has waited long enough. */
+const batch = ({ maxBatchRows = Number.POSITIVE_INFINITY, queueDelayMs = 1 }: ScheduleOptions): Policy => ({
+  name: 'batch',
+  next(situation) {
+    if (situation.load.inFlight >= BATCHES_IN_FLIGHT) return undefined;
+    let wakeAt = Number.POSITIVE_INFINITY;
+    let ready: PoolGroup | undefined;
+    for (const group of situation.pool.groups()) {
+      const due = group.oldest.arrivedAt + queueDelayMs;
+      const full = group.rows >= Math.min(maxBatchRows, group.oldest.rowsPerWave);
+      if (!full && due > situation.now) wakeAt = Math.min(wakeAt, due);
+      else if (!ready || group.oldest.arrivedAt < ready.oldest.arrivedAt) ready = group;
+    }
+    if (ready) return { group: ready, maxRows: maxBatchRows, maxQueries: Number.POSITIVE_INFINITY };
+    return Number.isFinite(wakeAt) ? { waitUntil: wakeAt } : undefined;
+  },
+});
+
+/** A wave on the device and one staged behind it. */
+const WAVES_BEFORE_DEVICE = 2;
+
+/**
+ * Whether to run `rows` rows that wait or run as two waves instead of one. A single wave leaves the device idle while the
+ * host stages, and the host idle while the device runs: a cycle takes host + device. Of two waves the host stages one
+ * while the device runs the other, so that a cycle takes twice the longer of the two; but each pays its fixed costs.
+ * More than two waves pay more of those and overlap no better.
+ */
+export function cutPays(rows: number, deviceUs: (rows: number) => number, hostUs: (rows: number) => number): boolean {
+  return 2 * Math.max(deviceUs(rows / 2), hostUs(rows / 2)) < deviceUs(rows) + hostUs(rows);
+}
+
+/**
+ * RecOS for a device with one queue: a wave whenever the device has room for one, of everything that waits for a model,
+ * cut where the cost model says that overlap pays. Deadlines in danger go first, then who came first. No more waves are
+ * put before the device than keep it busy: a query that waits in the pool joins others, one that waits on the device
+ * does not.
+ */
+const recos = ({ maxBatchRows = Number.POSITIVE_INFINITY, queueDelayMs = 0 }: ScheduleOptions): Policy => ({
+  name: 'recos',
+  next(situation) {
+    const { now, load, pool } = situation;
+    if (load.inFlight >= WAVES_BEFORE_DEVICE) return undefined;
+    const group = mostUrgent(situation);
+    if (!group) return undefined;
+    if (queueDelayMs > 0 && load.inFlight === 0) {
+      const due = group.oldest.arrivedAt + queueDelayMs;
+      if (due > now && group.rows < group.oldest.rowsPerWave) return { waitUntil: due };
+    }
+    const { bindings, rowsPerWave } = group.oldest;
+    const { cost } = group.target;
+    const limit = Math.min(maxBatchRows, rowsPerWave);
+    // Other models' waves already keep the device busy while this one is staged.
+    const alone = [...pool.groups()].length === 1;
+    const rows = group.rows + load.rowsInFlight(group.target);
+    const cut =
+      alone &&
+      Number.isFinite(limit) &&
+      cutPays(
+        rows,
+        (r) => cost.deviceUs(bindings, r),
+        (r) => cost.hostUs(r),
+      );
+    const maxRows = Math.min(limit, cut ? Math.ceil(rows / 2) : rows);
+    return { group, maxRows, maxQueries: Number.POSITIVE_INFINITY };
+  },
+});
+
+/** The group with a deadline that would pass if it waited for another wave, or the one that came first. */
+function mostUrgent({ now, load, pool }: Situation): PoolGroup | undefined {
+  let urgent: PoolGroup | undefined;
+  let earliest = Number.POSITIVE_INFINITY;
+  for (const group of pool.groups()) {
+    const { deadlineAt } = group;
+    if (!Number.isFinite(deadlineAt) || deadlineAt >= earliest) continue;
+    const waveMs = group.target.cost.deviceUs(group.oldest.bindings, group.rows) / 1000;
+    if (deadlineAt - now - load.outstandingUs(now) / 1000 > 3 * waveMs) continue;
+    [urgent, earliest] = [group, deadlineAt];
+  }
+  return urgent ?? pool.oldestGroup();
+}
+
+const POLICIES: Record<PolicyName, (options: ScheduleOptions) => Policy> = { recos, query, multistream, batch };
+
+export function makePolicy(options: ScheduleOptions): Policy {
+  return POLICIES[options.policy ?? 'recos'](options);
+}

@@ -1,0 +1,105 @@
+import { declareParameters, declareStorage, type ElementType, type ParameterField } from './program.js';
+
+/** What is done to the finished elements; see shaders/chain.ts. */
+export interface Finish {
+  readonly name: string;
+  /** Functions up to `chain(z, element, other0, ..)`. */
+  readonly functions: string;
+  readonly scalars: readonly string[];
+  /** Types of the operands it reads beside the elements. */
+  readonly others: readonly ElementType[];
+}
+
+/** What a product's kernel has beside the product, whatever its cut. */
+export interface Parts {
+  readonly hasBias: boolean;
+  readonly finish: Finish | undefined;
+  readonly modulated: boolean;
+}
+
+export function range(n: number): number[] {
+  return Array.from({ length: n }, (_, i) => i);
+}
+
+export function fieldsOf(finish: Finish | undefined, modulated: boolean): ParameterField[] {
+  const scalar = (name: string, type: 'u32' | 'f32' = 'u32'): ParameterField => ({ name, type, length: 1 });
+  const place = (o: string): ParameterField[] =>
+    ['start', 'row', 'column', 'outer', 'inner'].map((part) => scalar(`${o}_${part}`));
+  return [
+    ...['m', 'n', 'k', 'batches', 'batch_inner'].map((n) => scalar(n)),
+    ...['a', 'b', 'out', 'bias'].flatMap(place),
+    scalar('alpha', 'f32'),
+    scalar('beta', 'f32'),
+    ...(modulated ? [...place('s'), scalar('gap')] : []),
+    ...(finish?.others ?? []).flatMap((_, i) => place(`other${i}`)),
+    ...(finish?.scalars ?? []).map((name) => scalar(name, 'f32')),
+  ];
+}
+
+/** Parameters, operands and functions; `a` and `b` in words, or in vectors of 4. */
+export function declarations(
+  { hasBias, finish, modulated }: Parts,
+  vectors: { a?: boolean; b?: boolean } = {},
+): string {
+  const others = finish?.others ?? [];
+  const operands: [name: string, type: ElementType][] = [
+    ...(hasBias ? [['bias', 'f32'] as [string, ElementType]] : []),
+    ...(modulated ? [['s', 'f32'] as [string, ElementType]] : []),
+    ...others.map((type, i): [string, ElementType] => [`other${i}`, type]),
+  ];
+  const matrix = (binding: number, name: string, isVector: boolean): string =>
+    `@group(0) @binding(${binding}) var<storage, read> ${name}: array<${isVector ? 'vec4<f32>' : 'f32'}>;`;
+  return [
+    declareParameters(fieldsOf(finish, modulated)),
+    matrix(1, 'a', vectors.a ?? false),
+    matrix(2, 'b', vectors.b ?? false),
+    ...operands.map(([name, type], i) => declareStorage(3 + i, name, type, 'read')),
+    declareStorage(3 + operands.length, 'out', 'f32', 'read_write'),
+    ...(finish ? [finish.functions] : []),
+  ].join('\n');
+}
+
+/** A register of results, and the row and column of C it stands for, relative to `row` and `column`. */
+export interface Result {
+  readonly value: string;
+  readonly row: number;
+  readonly column: number;
+}
+
+/**
+ * Statements that finish and store results. Everything that the elements share is read once: software adapters inline
+ * without mercy.
+ */
+export function storeAll(results: readonly Result[], { hasBias, finish }: Parts): string {
+  const columns = [...new Set(results.map((r) => r.column))];
+  const rows = [...new Set(results.map((r) => r.row))];
+  const lines = [
+    'let alpha = blocks[z].alpha;',
+    'let out_at = blocks[z].out_start + outer * blocks[z].out_outer + inner * blocks[z].out_inner + row * blocks[z].out_row;',
+    'let out_row = blocks[z].out_row;',
+    ...columns.map((c) => `let out_column${c} = (column + ${c}u) * blocks[z].out_column;`),
+  ];
+  const read = [...(hasBias ? ['bias'] : []), ...(finish?.others ?? []).map((_, i) => `other${i}`)];
+  if (hasBias) lines.push('let beta = blocks[z].beta;');
+  for (const o of read) {
+    lines.push(
+      `let ${o}_at = blocks[z].${o}_start + outer * blocks[z].${o}_outer + inner * blocks[z].${o}_inner + row * blocks[z].${o}_row;`,
+      `let ${o}_row = blocks[z].${o}_row;`,
+      ...columns.map((c) => `let ${o}_column${c} = (column + ${c}u) * blocks[z].${o}_column;`),
+    );
+  }
+  for (const r of rows) {
+    const elements = results
+      .filter((result) => result.row === r)
+      .map(({ value, column: c }) => {
+        const element = (o: string): string => `${o}[${o}_at + ${r}u * ${o}_row + ${o}_column${c}]`;
+        const finished = `alpha * ${value}${hasBias ? ` + beta * ${element('bias')}` : ''}`;
+        const others = (finish?.others ?? []).map((_, i) => element(`other${i}`));
+        const result = finish ? `chain(${['z', finished, ...others].join(', ')})` : finished;
+        const store = `out[out_at + ${r}u * out_row + out_column${c}] = ${result};`;
+        return columns.length === 1 ? store : `if (column + ${c}u < n) { ${store} }`;
+      });
+    lines.push(`if (row + ${r}u < m) {`, ...elements.map((e) => `  ${e}`), '}');
+  }
+  return lines.map((l) => `    ${l}`).join('\n');
+}
