@@ -1,5 +1,5 @@
 import { BraidError } from '../errors.js';
-import { product, symbol, type Dim } from '../graph/dim.js';
+import { product, symbol, symbolsOf, type Dim } from '../graph/dim.js';
 import { bytesPerElement, type DataType } from '../graph/dtype.js';
 import { sizeOf, type Tensor } from '../graph/tensor.js';
 import { copyStep } from '../operators/elementwise/kernel.js';
@@ -31,6 +31,8 @@ export interface Program {
   readonly weights: readonly Weight[];
   readonly steps: readonly Step[];
   readonly lookups: readonly Lookup[];
+  /** A value that kernels read and that holds the number of rows: it would be that of a whole wave. */
+  readonly countsRows: string | undefined;
 }
 
 export interface LowerOptions {
@@ -120,6 +122,7 @@ class Lowerer {
   readonly #parts = new Map<string, readonly TablePart[]>();
   readonly #steps: Step[] = [];
   readonly #lookups: Lookup[] = [];
+  #countsRows: string | undefined;
   #nextStorage = 0;
 
   constructor(analyzed: AnalyzedGraph, options: LowerOptions) {
@@ -147,7 +150,14 @@ class Lowerer {
       if (value) return { name, kind: 'known', known: value, shape: types.get(name)!.shape };
       return { name, kind: 'device', view: this.#outputView(name) };
     });
-    return { inputs, outputs, weights: this.#weights, steps: this.#steps, lookups: this.#lookups };
+    return {
+      inputs,
+      outputs,
+      weights: this.#weights,
+      steps: this.#steps,
+      lookups: this.#lookups,
+      countsRows: this.#countsRows,
+    };
   }
 
   #storage(kind: Storage['kind'], name: string, dtype: DataType, size: Dim): Storage {
@@ -188,6 +198,8 @@ class Lowerer {
     if (known?.kind !== 'tensor') {
       if (!known) throw new BraidError('INTERNAL', `'${name}' is used before it is made`);
       const { dtype, dims, elements } = known.value;
+      const { rows } = this.#analyzed;
+      if (rows !== undefined && elements.some((e) => symbolsOf(e).has(rows))) this.#countsRows ??= name;
       const filled = this.#temp(name, dtype, dims);
       for (const step of fillSteps(elements, filled)) this.#emit({ ...step, node: name });
       this.#views.set(name, filled);

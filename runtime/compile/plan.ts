@@ -62,7 +62,12 @@ export function compile(graph: Graph, options: CompileOptions): Plan {
   const source = options.rows === 'lift' ? liftRows(graph) : graph;
   const analyzed = analyze(source);
   const program = lower(fuse(analyzed), options);
-  const rowAnalysis = analyzeRows(analyzed);
+  const shown = analyzeRows(analyzed);
+  const { countsRows } = program;
+  const rowAnalysis: RowAnalysis =
+    shown.parallel && countsRows !== undefined
+      ? { parallel: false, reason: `'${countsRows}' reckons with the number of rows` }
+      : shown;
   const value = ({ name }: { name: string }): PlanValue => ({ name, ...analyzed.types.get(name)! });
   const inputs = source.inputs.map(value);
   const { rows } = analyzed;

@@ -12,6 +12,7 @@ import {
 import { toFloat64 } from '../../graph/tensor.js';
 import type { NodeContext, Operator, ReferenceTensor } from '../operator.js';
 import { shownByShapes } from '../rows.js';
+import { HOLDS_SIZES } from './fold.js';
 import { elementwiseStep } from './kernel.js';
 import { arithmeticType, IS_NAN, wrapped, type ArithmeticType } from './types.js';
 
@@ -147,7 +148,7 @@ function casting(type: string, opsets: Operator['opsets'], to: (context: NodeCon
     fold(context, outputs) {
       const known = context.known(0);
       const { dtype } = outputs[0]!;
-      if (known?.kind !== 'symbolic' || !isInteger(dtype)) return [undefined];
+      if (known?.kind !== 'symbolic' || !(isInteger(dtype) || HOLDS_SIZES.has(dtype))) return [undefined];
       return [{ kind: 'symbolic', value: { ...known.value, dtype } }];
     },
     reference: (context) => [castReference(context.input(0), to(context.shapes))],

@@ -182,6 +182,13 @@ const SCATTER_ND: Operator = {
     return [{ ...data, data: out }];
   },
   rows: () => 'mixing',
+  keepsRows({ context, rowAxis, outputAxis }) {
+    const { depth, outer } = ndShape(context);
+    const [data, updates] = [rowAxis(0), rowAxis(2)];
+    // Indices known at load only: error records count rows by the leading dimension.
+    if (!context.known(1) || data === undefined || data < depth || outputAxis !== data) return false;
+    return updates === outer.length + data - depth;
+  },
   lower(lowering) {
     const { context } = lowering;
     const { depth, outer, slice } = ndShape(context);

@@ -169,6 +169,17 @@ describe('row analysis', () => {
     expect(analyzeRows(analyze(b.build()))).toEqual({ parallel: false, reason: "input 'turned' has shape [2, n]" });
   });
 
+  it('keeps queries apart where values are reckoned from the number of rows', () => {
+    const graph = graphOf((b, x) => {
+      const first = b.constant('first', tensorOf('int64', [], [0]));
+      const rows = b.op('Cast', [b.op('Gather', [b.op('Shape', [x]), first])], { to: 1 }, { outputs: ['count'] });
+      return b.op('Mul', [x, rows]);
+    });
+    const { rowAnalysis, concatenable } = compile(graph, { maxBindingBytes: 2 ** 20 });
+    expect(rowAnalysis).toEqual({ parallel: false, reason: "'count' reckons with the number of rows" });
+    expect(concatenable).toBe(false);
+  });
+
   it('does not concatenate where an input is shared by all rows', () => {
     const b = new GraphBuilder('shared');
     b.output(b.op('Add', [b.input('x', 'float32', ['n', 2]), b.input('bias', 'float32', [2])]), 'float32');
