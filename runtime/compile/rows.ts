@@ -20,20 +20,29 @@ export function rowFactor(shape: readonly Dim[], rows: string): number | undefin
   return typeof factor === 'number' ? factor : undefined;
 }
 
+/** As rowFactor, where a value may carry rows or queries, but not both. */
+function leadingFactor(shape: readonly Dim[], symbols: readonly string[]): number | undefined {
+  const factors = symbols.map((s) => rowFactor(shape, s));
+  const carried = factors.filter((f) => f !== 0);
+  return carried.length > 1 ? undefined : factors.includes(undefined) ? undefined : (carried[0] ?? 0);
+}
+
 /**
  * Decides whether rows may be concatenated and cut at will: queries then share waves, and any number of rows runs in
- * chunks. Shapes show most of it; operators add what shapes do not show.
+ * chunks. Shapes show most of it; operators add what shapes do not show. What queries' rows share is held to the same:
+ * one query of it may not depend on another.
  */
 export function analyzeRows(analyzed: AnalyzedGraph): RowAnalysis {
-  const { rows, types } = analyzed;
+  const { rows, sharing, types } = analyzed;
   if (rows === undefined) return { parallel: false, reason: 'no input has a symbolic leading dimension' };
+  const symbols = sharing ? [rows, sharing.queries] : [rows];
   const carries = (name: string): boolean => {
     const type = types.get(name);
-    return type !== undefined && (rowFactor(type.shape, rows) ?? 0) > 0;
+    return type !== undefined && (leadingFactor(type.shape, symbols) ?? 0) > 0;
   };
   for (const { name } of analyzed.graph.inputs) {
     const { shape } = types.get(name)!;
-    if (rowFactor(shape, rows) === undefined)
+    if (leadingFactor(shape, symbols) === undefined)
       return { parallel: false, reason: `input '${name}' has shape ${shapeText(shape)}` };
   }
   for (const { node, operator, context } of analyzed.nodes) {
@@ -41,7 +50,7 @@ export function analyzeRows(analyzed: AnalyzedGraph): RowAnalysis {
     const out = node.outputs.filter((o) => o !== '');
     for (const name of out) {
       const { shape } = types.get(name)!;
-      if (rowFactor(shape, rows) === undefined)
+      if (leadingFactor(shape, symbols) === undefined)
         return { parallel: false, reason: `${label} makes shape ${shapeText(shape)}` };
       const data = node.inputs.filter((i) => i !== '' && !analyzed.known.has(i));
       if (data.some(carries) && !carries(name)) return { parallel: false, reason: `${label} reduces over the rows` };
@@ -57,9 +66,10 @@ export function analyzeRows(analyzed: AnalyzedGraph): RowAnalysis {
 const LIFTED_ROWS = 'rows';
 
 /** Operators whose target shape a lifted graph has to restate. */
-const RESTATED = new Set(['Reshape', 'Flatten']);
+export const RESTATED = new Set(['Reshape', 'Flatten']);
 
-function restated(
+/** `node`, a Reshape or Flatten that makes `type` of `batch` rows, for any number of rows. */
+export function restated(
   node: Node,
   type: ValueType,
   batch: number,

@@ -136,7 +136,7 @@ export class Scope {
 }
 
 /** `node` with its values renamed, and with those that the bodies in its attributes take from around them. */
-function renamed(node: Node, name: string, rename: (name: string) => string): Node {
+export function renamed(node: Node, name: string, rename: (name: string) => string): Node {
   const attributes = Object.entries(node.attributes).map(([key, value]): [string, Attribute] => [
     key,
     isGraph(value) ? renamedGraph(value, rename) : value,

@@ -6,6 +6,7 @@ import { EINSUM_OPERATORS } from './einsum/index.js';
 import { ELEMENTWISE_OPERATORS } from './elementwise/index.js';
 import { EMBEDDING_BAG_OPERATORS } from './embedding-bag/index.js';
 import { GATHER_OPERATORS } from './gather/index.js';
+import { SPREAD } from './gather/spread.js';
 import { INDEXED_GATHER_OPERATORS } from './indexing/gather.js';
 import { ONE_HOT } from './indexing/one-hot.js';
 import { SCATTER_OPERATORS } from './indexing/scatter.js';
@@ -41,6 +42,7 @@ export const OPERATORS: readonly Operator[] = [
   CONCAT,
   ...SHAPE_OPERATORS,
   ...GATHER_OPERATORS,
+  SPREAD,
   ...EMBEDDING_BAG_OPERATORS,
   ...INDEXED_GATHER_OPERATORS,
   ...SCATTER_OPERATORS,

@@ -5,6 +5,7 @@ import { EINSUM_OPERATORS } from '../../runtime/operators/einsum/index.js';
 import { ELEMENTWISE_OPERATORS } from '../../runtime/operators/elementwise/index.js';
 import { EMBEDDING_BAG_OPERATORS } from '../../runtime/operators/embedding-bag/index.js';
 import { GATHER_OPERATORS } from '../../runtime/operators/gather/index.js';
+import { SPREAD } from '../../runtime/operators/gather/spread.js';
 import { INDEXED_GATHER_OPERATORS } from '../../runtime/operators/indexing/gather.js';
 import { ONE_HOT } from '../../runtime/operators/indexing/one-hot.js';
 import { SCATTER_OPERATORS } from '../../runtime/operators/indexing/scatter.js';
@@ -34,7 +35,7 @@ export const FAMILIES = {
   elementwise: ELEMENTWISE_OPERATORS,
   layout: [...RESHAPE_OPERATORS, TRANSPOSE, EXPAND, SLICE, SPLIT, CONCAT],
   shape: SHAPE_OPERATORS,
-  gather: GATHER_OPERATORS,
+  gather: [...GATHER_OPERATORS, SPREAD],
   indexing: [...INDEXED_GATHER_OPERATORS, ...SCATTER_OPERATORS, ONE_HOT, REVERSE_SEQUENCE, TOP_K],
   arrangement: [PAD, TILE, TRILU, EYE_LIKE, DIAGONAL, ...REARRANGING_COMPOSITES],
   'embedding-bag': EMBEDDING_BAG_OPERATORS,
