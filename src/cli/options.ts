@@ -7,6 +7,7 @@ export interface EngineOptions {
 
 export interface LoadingOptions extends EngineOptions {
   readonly rows: 'auto' | 'lift';
+  readonly shared?: readonly string[];
 }
 
 export function adapterOption(): Option {
@@ -19,6 +20,10 @@ export function rowsOption(): Option {
   return new Option('--rows <mode>', 'lift: fixed leading dimensions become a free number of rows')
     .choices(['auto', 'lift'])
     .default('auto');
+}
+
+export function sharedOption(): Option {
+  return new Option('--shared <input>', 'an input that all rows of a query share; repeatable').argParser(collect);
 }
 
 export function parsePort(text: string): number {
