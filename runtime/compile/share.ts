@@ -1,9 +1,10 @@
 import { BraidError } from '../errors.js';
 import { symbolsOf } from '../graph/dim.js';
 import type { DeclaredDim, Graph, Node } from '../graph/graph.js';
-import { BRAID_DOMAIN, renamed } from '../operators/composite.js';
+import { BRAID_DOMAIN, renamed, valuesRead } from '../operators/composite.js';
 import { analyze, inputType, type AnalyzedGraph, type Sharing } from './analyze.js';
 import { analyzeRows, RESTATED, restated, rowFactor } from './rows.js';
+import { splitProducts } from './split.js';
 
 /** A graph in which what its rows share has a row a query, and what it takes to tell rows and queries apart. */
 export interface SharedGraph {
@@ -22,22 +23,12 @@ function fresh(wanted: string, taken: (name: string) => boolean): string {
   return name;
 }
 
-/** Values that `node` reads, those that bodies in its attributes take from around them included. */
-function reads(node: Node): Set<string> {
-  const names = new Set<string>();
-  renamed({ ...node, outputs: [] }, node.name, (name) => {
-    names.add(name);
-    return name;
-  });
-  return names;
-}
-
 /** Names of `shared` and of what is computed from those and constants alone. */
 function sharedValues(graph: Graph, shared: ReadonlySet<string>): Set<string> {
   const rows = new Set(graph.inputs.map((i) => i.name).filter((name) => !shared.has(name)));
   const found = new Set(shared);
   for (const node of graph.nodes) {
-    const from = [...reads(node)];
+    const from = [...valuesRead(node)];
     const into = from.some((n) => rows.has(n)) ? rows : from.some((n) => found.has(n)) ? found : undefined;
     for (const name of node.outputs) if (name !== '') into?.add(name);
   }
@@ -109,11 +100,11 @@ class Sharer {
   readonly #perRow = new Map<string, string>();
   readonly #nodes: Node[] = [];
 
-  constructor(source: AnalyzedGraph, sharing: Sharing, inputs: ReadonlySet<string>) {
+  constructor(source: AnalyzedGraph, sharing: Sharing, shared: ReadonlySet<string>) {
     const { graph } = source;
     this.#source = source;
     this.#sharing = sharing;
-    this.#shared = sharedValues(graph, inputs);
+    this.#shared = shared;
     this.#outputs = new Set(graph.outputs.map((o) => o.name));
     for (const node of graph.nodes) for (const name of node.outputs) this.#producers.set(name, node);
   }
@@ -195,6 +186,8 @@ export function shareInputs(graph: Graph, names: readonly string[]): SharedGraph
   }
   const analysis = analyzeRows(source);
   if (!analysis.parallel) throw notShareable(graph, analysis.reason);
+  const split = splitProducts(source, sharedValues(source.graph, shared));
+  if (split !== source.graph) source = analyze(split);
 
   const symbols = new Set(graph.inputs.flatMap((i) => i.shape ?? []));
   const sharing: Sharing = {
@@ -212,7 +205,7 @@ export function shareInputs(graph: Graph, names: readonly string[]): SharedGraph
         { name: sharing.queryOfRow, dtype: 'int32', shape: [rows] },
       ],
       outputs: graph.outputs.map(({ name, dtype }) => ({ name, dtype })),
-      nodes: new Sharer(source, sharing, shared).run(),
+      nodes: new Sharer(source, sharing, sharedValues(source.graph, shared)).run(),
       notices: [...graph.notices, `shared by all rows of a query: ${[...shared].map((n) => `'${n}'`).join(', ')}`],
     },
   };

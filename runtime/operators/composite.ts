@@ -150,6 +150,16 @@ export function renamed(node: Node, name: string, rename: (name: string) => stri
   };
 }
 
+/** Values that `node` reads, those that bodies in its attributes take from around them included. */
+export function valuesRead(node: Node): Set<string> {
+  const names = new Set<string>();
+  renamed({ ...node, outputs: [] }, node.name, (name) => {
+    names.add(name);
+    return name;
+  });
+  return names;
+}
+
 function isGraph(value: Attribute): value is Graph {
   return typeof value === 'object' && 'nodes' in value;
 }

@@ -145,12 +145,12 @@ describe.each(['din', 'bst'])('%s', (name) => {
     expect(counts(plan).every((c) => /^\S+ (queries|batch)$/.test(c))).toBe(true);
   });
 
-  it('costs no more than with the inputs repeated', () => {
+  it('takes fewer operations than with the inputs repeated', () => {
     const plain = planCost(compile(graph, { maxBindingBytes: 2 ** 30 }));
     const sizes = new Map([
       ['batch', 100],
       ['queries', 1],
     ]);
-    expect(evaluate(planCost(plan).operations, sizes)).toBeLessThanOrEqual(evaluate(plain.operations, sizes));
+    expect(evaluate(planCost(plan).operations, sizes)).toBeLessThan(evaluate(plain.operations, sizes));
   });
 });
