@@ -5,6 +5,7 @@ import {
   compile,
   concreteShape,
   printPlan,
+  waveBindings,
   type CompileOptions,
   type Plan,
   type PlanValue,
@@ -29,6 +30,7 @@ export interface GraphEngineOptions {
 export interface GraphLoadOptions {
   readonly name?: string;
   readonly rows?: CompileOptions['rows'];
+  readonly shared?: CompileOptions['shared'];
   readonly onProgress?: (stage: 'compile' | 'upload' | 'pipelines', done: number, total: number) => void;
 }
 
@@ -71,6 +73,7 @@ export class GraphEngine {
     const plan = compile(named, {
       maxBindingBytes: this.#backend.maxBindingBytes,
       ...(options.rows === undefined ? {} : { rows: options.rows }),
+      ...(options.shared === undefined ? {} : { shared: options.shared }),
     });
     options.onProgress?.('compile', 1, 1);
     const executable = await this.#backend.prepare(plan, options.onProgress);
@@ -103,7 +106,7 @@ export class GraphEngine {
     const most = plan.concatenable ? executable.rowsPerWave(new Map()) : 1;
     const sizes = this.#backend.caps.software ? [1] : CALIBRATION_ROWS.map((rows) => Math.min(rows, most));
     for (const [i, rows] of sizes.entries()) {
-      const bindings = new Map(plan.rows === undefined ? [] : [[plan.rows, rows] as const]);
+      const bindings = waveBindings(plan, new Map(), rows, 1);
       const inputs = plan.inputs.map(({ dtype, shape }) => allocate(dtype, sizeOf(concreteShape(shape, bindings))));
       const wave = { bindings, queries: [{ rows, firstRow: 0, inputs }] };
       const { deviceUs = 0, begunAt, submittedAt, results } = await executable.submit(wave, 'wave');

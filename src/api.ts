@@ -10,7 +10,13 @@ export type { Model, ModelSummary, RunOptions, TensorInput, TensorSpec } from '.
 export type ModelSource =
   | { readonly kind: 'file'; readonly path: string }
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array; readonly name?: string }
-  | { readonly kind: 'zoo'; readonly model: string; readonly scale?: string }
+  | {
+      readonly kind: 'zoo';
+      readonly model: string;
+      readonly scale?: string;
+      /** Share what describes the user, where the model tells users from candidates: DIN and BST do. */
+      readonly shared?: boolean;
+    }
   | { readonly kind: 'graph'; readonly graph: Graph };
 
 export interface LoadOptions {
@@ -21,6 +27,11 @@ export interface LoadOptions {
    * `auto` (default): leading dimensions that are symbolic are rows, fixed ones stay fixed.
    */
   readonly rows?: 'auto' | 'lift';
+  /**
+   * Names of inputs that all rows of a query share, such as a user's history beside N candidates. A query gives one row
+   * of each; what depends on them alone is computed once a query, instead of once a row.
+   */
+  readonly shared?: readonly string[];
   /** Called as loading proceeds, for progress display. */
   readonly onProgress?: (progress: LoadProgress) => void;
 }

@@ -6,7 +6,7 @@ import type { DeviceInfo, Engine, LoadOptions, LoadReport, Model, ModelSource, S
 import { openDevice, requireAdapter, type AdapterChoice, type FoundAdapter } from './device/index.js';
 import { importOnnx, importOnnxFile } from './onnx/index.js';
 import { TraceFile } from './trace.js';
-import { buildZoo } from './zoo/index.js';
+import { buildZoo, zooSharedInputs } from './zoo/index.js';
 
 export interface LocalEngineSettings {
   readonly adapter: AdapterChoice;
@@ -38,13 +38,14 @@ export class LocalEngine implements Engine {
   }
 
   async load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
-    const { onProgress, rows, name } = options;
+    const { onProgress, rows, name, shared = sharedBySource(source) } = options;
     onProgress?.({ stage: 'read', done: 0, total: 1 });
     const graph = await readSource(source);
     onProgress?.({ stage: 'read', done: 1, total: 1 });
     return this.#engine.load(graph, {
       name: name ?? graph.name,
       ...(rows === undefined ? {} : { rows }),
+      ...(shared === undefined ? {} : { shared }),
       ...(onProgress ? { onProgress: (stage, done, total) => onProgress({ stage, done, total }) } : {}),
     });
   }
@@ -58,6 +59,10 @@ export class LocalEngine implements Engine {
     this.#trace?.close();
     this.#found.release();
   }
+}
+
+function sharedBySource(source: ModelSource): readonly string[] | undefined {
+  return source.kind === 'zoo' && source.shared ? zooSharedInputs(source.model, source.scale) : undefined;
 }
 
 async function readSource(source: ModelSource): Promise<Graph> {

@@ -19,6 +19,10 @@ export function parsePositive(text: string): number {
   return value;
 }
 
+export function parseDelay(text: string): number {
+  return text.trim() === '0' ? 0 : parsePositive(text);
+}
+
 export function parseCount(text: string): number {
   const value = parsePositive(text);
   if (!Number.isInteger(value)) throw new InvalidArgumentError('expected a whole number above 0.');
@@ -67,7 +71,7 @@ export function braidOptions(thread: BraidChoices['thread']): readonly Option[] 
       .argParser(namesOf<PolicyName>(POLICY_NAMES))
       .default(POLICY_NAMES, POLICY_NAMES.join(',')),
     new Option('--max-batch-rows <n>', 'most rows of a batch').argParser(parseCount),
-    new Option('--queue-delay-ms <ms>', 'longest wait for a batch to fill').argParser(parsePositive),
+    new Option('--queue-delay-ms <ms>', 'longest wait for a batch to fill, for the policy batch').argParser(parseDelay),
     new Option('--thread <where>', 'thread that owns the device').choices(['main', 'worker']).default(thread),
     new Option('--adapter <kind>', 'which adapter computes').choices(['auto', 'hardware', 'software']).default('auto'),
   ];

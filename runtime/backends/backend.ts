@@ -16,7 +16,8 @@ export interface WaveQuery {
 
 /**
  * Queries that run together. Their rows are concatenated in order; a plan that is not concatenable gets waves of one
- * query. `bindings` holds every symbol, the row symbol being the sum.
+ * query. `bindings` holds every symbol, the row symbol being the sum. Inputs that a query's rows share are concatenated
+ * too, one a query.
  */
 export interface Wave {
   readonly bindings: Bindings;

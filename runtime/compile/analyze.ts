@@ -20,6 +20,16 @@ export interface AnalyzedNode {
   readonly epilogue?: Epilogue;
 }
 
+/** What a graph with inputs that queries share has besides: see compile/share.ts. */
+export interface Sharing {
+  /** The symbol that counts rows. */
+  readonly rows: string;
+  /** The symbol that counts queries. */
+  readonly queries: string;
+  /** The input that holds, for each row of a wave, the number of its query. */
+  readonly queryOfRow: string;
+}
+
 /** A graph after shape inference and folding. */
 export interface AnalyzedGraph {
   readonly graph: Graph;
@@ -31,6 +41,7 @@ export interface AnalyzedGraph {
   readonly foldedNodes: number;
   /** The symbol that counts rows; absent where no input has a symbolic leading dimension. */
   readonly rows: string | undefined;
+  readonly sharing?: Sharing;
 }
 
 /** Constants above this many elements are not made at load where a view can stand for them. */
@@ -44,7 +55,8 @@ function isAnonymous(dim: DeclaredDim): boolean {
 /** Name of the symbol for leading dimensions that the model leaves unnamed. */
 const ANONYMOUS_ROWS = 'rows';
 
-function inputType(info: Graph['inputs'][number]): ValueType {
+/** Type of an input as it is declared; a leading dimension without a name counts rows. */
+export function inputType(info: Graph['inputs'][number]): ValueType {
   if (!info.shape)
     throw new BraidError('MODEL_UNSUPPORTED', `input '${info.name}' has no declared shape; its rank has to be known`);
   if (!isDataType(info.dtype))
@@ -122,7 +134,7 @@ function settle(known: Known | undefined): Known | undefined {
  * @throws BraidError MODEL_UNSUPPORTED with the full list of missing operators, or naming the node that does not fit;
  *   MODEL_INVALID where the model contradicts itself.
  */
-export function analyze(graph: Graph): AnalyzedGraph {
+export function analyze(graph: Graph, sharing?: Sharing): AnalyzedGraph {
   checkOperators(graph);
   const types = new Map<string, ValueType>();
   const known = new Map<string, Known>();
@@ -216,7 +228,8 @@ export function analyze(graph: Graph): AnalyzedGraph {
     known,
     nodes,
     foldedNodes: done.length - nodes.length,
-    rows: rowSymbol(graph.inputs.map((i) => types.get(i.name)!)),
+    rows: sharing?.rows ?? rowSymbol(graph.inputs.map((i) => types.get(i.name)!)),
+    ...(sharing ? { sharing } : {}),
   };
 }
 

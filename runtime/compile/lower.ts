@@ -1,3 +1,4 @@
+import { QUERY_CODES } from '../../shaders/errors.js';
 import { BraidError } from '../errors.js';
 import { product, symbol, symbolsOf, type Dim } from '../graph/dim.js';
 import { bytesPerElement, type DataType } from '../graph/dtype.js';
@@ -10,6 +11,7 @@ import type { Known } from '../operators/operator.js';
 import type { AnalyzedGraph, AnalyzedNode } from './analyze.js';
 import type { Step } from './kernel.js';
 import type { Lookup, Lowering, TablePart } from './lowering.js';
+import { rowFactor } from './rows.js';
 import { RENAMING } from './simplify.js';
 import { denseView, deviceType, isDense, reshapeView, transposeView, type Storage, type View } from './view.js';
 
@@ -244,27 +246,29 @@ class Lowerer {
 
   /** The graph inputs that a value is computed from. */
   #graphInputs(name: string): string[] {
-    const inputs = new Set(this.#analyzed.graph.inputs.map((i) => i.name));
+    const { graph, sharing } = this.#analyzed;
     const seen = new Set([name]);
     for (const value of seen) {
       const producer = this.#analyzed.nodes.find((n) => n.node.outputs.includes(value));
       for (const from of producer?.node.inputs ?? [])
         if (from !== '' && !this.#analyzed.known.has(from)) seen.add(from);
     }
-    return [...seen].filter((value) => inputs.has(value));
+    return graph.inputs.map((i) => i.name).filter((input) => seen.has(input) && input !== sharing?.queryOfRow);
   }
 
   #loweringFor({ node, context, outputs, epilogue }: AnalyzedNode): Lowering {
     const emit = (step: Omit<Step, 'node'>): void => this.#emit({ ...step, node: node.name });
     const scratch = (name: string, dtype: DataType, shape: readonly Dim[]): View =>
       this.#temp(`${node.name}/${name}`, dtype, shape);
-    const rows = this.#analyzed.rows;
+    const { rows, sharing } = this.#analyzed;
+    const perQuery = sharing !== undefined && outputs.some(({ shape }) => rowFactor(shape, sharing.queries) !== 0);
+    const counted = perQuery ? sharing.queries : rows;
     let copies = 0;
     return {
       context,
       outputs,
       epilogue,
-      rows: rows === undefined ? undefined : symbol(rows),
+      rows: counted === undefined ? undefined : symbol(counted),
       view: (index) => this.#view(node.inputs[index]!),
       optional: (index) => (node.inputs[index] ? this.#view(node.inputs[index]) : undefined),
       output: (index) => {
@@ -289,7 +293,9 @@ class Lowerer {
         const offset = view.storage.kind === 'input' ? view.offset : 0;
         const inputs = this.#graphInputs(node.inputs[indices]!).map((name) => `'${name}'`);
         const source = inputs.length > 0 ? `input ${inputs.join(' or ')}` : nodeLabel(node);
-        return this.#lookups.push({ ...lookup, source, offset, table: node.inputs[table]! }) - 1;
+        const index = this.#lookups.push({ ...lookup, source, offset, perQuery, table: node.inputs[table]! }) - 1;
+        if (index >= QUERY_CODES) throw context.unsupported(`is lookup ${index + 1}; a model may have ${QUERY_CODES}`);
+        return index + (perQuery ? QUERY_CODES : 0);
       },
       emit,
     };

@@ -33,14 +33,17 @@ export interface Lowering {
    * binding of the device, otherwise a single part.
    */
   parts(index: number): readonly TablePart[];
-  /** The symbol that counts the rows of a batch, where the model has one. */
+  /** The symbol that counts the rows of a batch, where the model has one; that of queries where the node runs once each. */
   readonly rows: Dim | undefined;
   /**
    * Registers a lookup whose indices (input `indices`) the kernel checks against `size`; returns the code that its error
    * records carry.
    */
   check(
-    lookup: Omit<Lookup, 'source' | 'offset' | 'table'> & { readonly indices: number; readonly table: number },
+    lookup: Omit<Lookup, 'source' | 'offset' | 'table' | 'perQuery'> & {
+      readonly indices: number;
+      readonly table: number;
+    },
   ): number;
   emit(step: Omit<Step, 'node'>): void;
 }
@@ -58,6 +61,8 @@ export interface Lookup {
   readonly source: string;
   /** Where a row's first index lies in a row of that input, in elements. */
   readonly offset: Dim;
+  /** Whether the indices are shared by the rows of a query: what records call a row is then a query. */
+  readonly perQuery: boolean;
   /** Name of the table. */
   readonly table: string;
   /** Size of the axis that is indexed. */

@@ -10,11 +10,14 @@ import { analyzeRows, liftRows, rowFactor, type RowAnalysis } from './rows.js';
 import { fuseShortAttention } from './short-attention.js';
 import { splitLayers } from './split-layer.js';
 import { allocate, writeNumber, type DataType, type TensorData } from '../graph/dtype.js';
+import { notShareable, shareInputs } from './share.js';
 import { viewText } from './view.js';
 
 export interface CompileOptions extends LowerOptions {
   /** `lift` frees the fixed leading dimension that all inputs share; see liftRows. */
   readonly rows?: 'auto' | 'lift';
+  /** Names of the inputs that all rows of a query share; see compile/share.ts. */
+  readonly shared?: readonly string[];
 }
 
 /** A declared input or output with the shape that inference gave it. */
@@ -22,18 +25,23 @@ export interface PlanValue {
   readonly name: string;
   readonly dtype: DataType;
   readonly shape: readonly Dim[];
+  /** Whether all rows of a query share this input, whose leading dimension is then 1. */
+  readonly shared?: true;
 }
 
 /** A compiled model: what to run and the memory it takes, for any number of rows. Backends make it executable. */
 export interface Plan {
   readonly name: string;
+  /** What a query gives. The program has one input more where `queries` is set: the number of each row's query. */
   readonly inputs: readonly PlanValue[];
   readonly outputs: readonly PlanValue[];
   readonly program: Program;
   /** The symbol that counts rows, where there is one. */
   readonly rows: string | undefined;
+  /** The symbol that counts the queries of a wave, where they have inputs that their rows share. */
+  readonly queries: string | undefined;
   readonly rowAnalysis: RowAnalysis;
-  /** Whether queries may be concatenated over their rows: rows are computed apart and every input carries them. */
+  /** Whether queries may be concatenated over their rows: rows are computed apart and every input carries them or is shared. */
   readonly concatenable: boolean;
   /** Symbols other than rows: queries must agree on them to share a wave. */
   readonly otherSymbols: readonly string[];
@@ -60,7 +68,8 @@ function fuse(analyzed: AnalyzedGraph): AnalyzedGraph {
 /** Compiles a graph. @throws BraidError MODEL_UNSUPPORTED, MODEL_INVALID. */
 export function compile(graph: Graph, options: CompileOptions): Plan {
   const source = options.rows === 'lift' ? liftRows(graph) : graph;
-  const analyzed = analyze(source);
+  const shared = options.shared && options.shared.length > 0 ? shareInputs(source, options.shared) : undefined;
+  const analyzed = shared ? analyze(shared.graph, shared.sharing) : analyze(source);
   const program = lower(fuse(analyzed), options);
   const shown = analyzeRows(analyzed);
   const { countsRows } = program;
@@ -68,28 +77,37 @@ export function compile(graph: Graph, options: CompileOptions): Plan {
     shown.parallel && countsRows !== undefined
       ? { parallel: false, reason: `'${countsRows}' reckons with the number of rows` }
       : shown;
+  if (shared && !rowAnalysis.parallel) throw notShareable(source, rowAnalysis.reason);
   const value = ({ name }: { name: string }): PlanValue => ({ name, ...analyzed.types.get(name)! });
-  const inputs = source.inputs.map(value);
   const { rows } = analyzed;
+  const inputs = source.inputs.map((input): PlanValue => {
+    const given = value(input);
+    return options.shared?.includes(input.name)
+      ? { ...given, shape: [1, ...given.shape.slice(1)], shared: true }
+      : given;
+  });
   return {
     name: source.name,
     inputs,
     outputs: source.outputs.map(value),
     program,
     rows,
+    queries: shared?.sharing.queries,
     rowAnalysis,
-    concatenable: rowAnalysis.parallel && rows !== undefined && inputs.every((i) => rowFactor(i.shape, rows) === 1),
+    concatenable:
+      rowAnalysis.parallel && rows !== undefined && inputs.every((i) => i.shared || rowFactor(i.shape, rows) === 1),
     otherSymbols: otherSymbols(analyzed),
     operators: countOperators(graph),
     foldedNodes: analyzed.foldedNodes,
     parameters: program.weights.reduce((n, w) => n + w.tensor.data.length, 0),
-    notices: source.notices,
+    notices: (shared?.graph ?? source).notices,
   };
 }
 
-function otherSymbols({ graph, types, rows }: AnalyzedGraph): string[] {
+function otherSymbols({ graph, types, rows, sharing }: AnalyzedGraph): string[] {
   const symbols = new Set(graph.inputs.flatMap((i) => types.get(i.name)!.shape.flatMap((d) => [...symbolsOf(d)])));
   if (rows !== undefined) symbols.delete(rows);
+  if (sharing) symbols.delete(sharing.queries);
   return [...symbols].sort();
 }
 
@@ -102,10 +120,11 @@ export function bindSymbols(inputs: readonly PlanValue[], dims: readonly (readon
   const origin = new Map<string, string>();
   inputs.forEach((input, i) => {
     const found = dims[i]!;
+    const shared = input.shared ? ': all rows of a query share this input' : '';
     const refuse = (detail = ''): BraidError =>
       new BraidError(
         'INPUT_SHAPE',
-        `input '${input.name}': found shape [${found.join(', ')}], expected [${input.shape.map(String).join(', ')}]${detail}`,
+        `input '${input.name}': found shape [${found.join(', ')}], expected [${input.shape.map(String).join(', ')}]${detail}${shared}`,
       );
     if (found.length !== input.shape.length) throw refuse();
     input.shape.forEach((dim, d) => {
@@ -126,6 +145,14 @@ export function bindSymbols(inputs: readonly PlanValue[], dims: readonly (readon
     });
   });
   return bindings;
+}
+
+/** Bindings of a wave of `plan`, its other symbols as in `bindings`. */
+export function waveBindings(plan: Plan, bindings: Bindings, rows: number, queries: number): Map<string, number> {
+  const all = new Map(bindings);
+  if (plan.rows !== undefined) all.set(plan.rows, rows);
+  if (plan.queries !== undefined) all.set(plan.queries, queries);
+  return all;
 }
 
 /** Sizes of a shape under bindings. */

@@ -28,20 +28,30 @@ export function rowFactor(shape: readonly Dim[], rows: string): number | undefin
   return typeof factor === 'number' ? factor : undefined;
 }
 
+/** As rowFactor, where a value may carry rows or queries, but not both. */
+function leadingFactor(shape: readonly Dim[], symbols: readonly string[]): number | undefined {
+  const factors = symbols.map((s) => rowFactor(shape, s));
+  const carried = factors.filter((f) => f !== 0);
+  return carried.length > 1 ? undefined : factors.includes(undefined) ? undefined : (carried[0] ?? 0);
+}
+
 /**
  * Decides whether rows may be concatenated and cut at will: queries then share waves, and any number of rows runs in
- * chunks. Shapes show most of it; operators add what shapes do not show.
+ * chunks. Shapes show most of it; operators add what shapes do not show. What queries' rows share is held to the same:
+ * one query of it may not depend on another.
  */
 export function analyzeRows(analyzed: AnalyzedGraph): RowAnalysis {
-  const { rows, types } = analyzed;
+  const { rows, sharing, types } = analyzed;
   if (rows === undefined) return { parallel: false, reason: 'no input has a symbolic leading dimension' };
+  const symbols = sharing ? [rows, sharing.queries] : [rows];
   const axisOf = (name: string): number | undefined => {
     const type = types.get(name);
-    return type && rowAxis(type.shape, rows);
+    const axes = type ? symbols.map((s) => rowAxis(type.shape, s)).filter((axis) => axis !== undefined) : [];
+    return axes.length === 1 ? axes[0] : undefined;
   };
   for (const { name } of analyzed.graph.inputs) {
     const { shape } = types.get(name)!;
-    if (rowFactor(shape, rows) === undefined)
+    if (leadingFactor(shape, symbols) === undefined)
       return { parallel: false, reason: `input '${name}' has shape ${shapeText(shape)}` };
   }
   for (const { node, operator, context } of analyzed.nodes) {
@@ -59,7 +69,7 @@ export function analyzeRows(analyzed: AnalyzedGraph): RowAnalysis {
     for (const name of out) {
       const { shape } = types.get(name)!;
       const elsewhere = axisOf(name) !== undefined && operator.keepsRows?.(row) === true;
-      if (rowFactor(shape, rows) === undefined && !elsewhere)
+      if (leadingFactor(shape, symbols) === undefined && !elsewhere)
         return { parallel: false, reason: `${label} makes shape ${shapeText(shape)}` };
       const data = node.inputs.filter((i) => i !== '' && !analyzed.known.has(i));
       if (data.some((i) => axisOf(i) !== undefined) && axisOf(name) === undefined)
@@ -72,7 +82,7 @@ export function analyzeRows(analyzed: AnalyzedGraph): RowAnalysis {
   for (const { name } of analyzed.graph.outputs) {
     const { shape } = types.get(name)!;
     const maker = analyzed.nodes.find(({ node }) => node.outputs.includes(name));
-    if (maker && rowFactor(shape, rows) === undefined)
+    if (maker && leadingFactor(shape, symbols) === undefined)
       return { parallel: false, reason: `${nodeLabel(maker.node)} makes shape ${shapeText(shape)}` };
   }
   return { parallel: true };
@@ -82,9 +92,10 @@ export function analyzeRows(analyzed: AnalyzedGraph): RowAnalysis {
 const LIFTED_ROWS = 'rows';
 
 /** Operators whose target shape a lifted graph has to restate. */
-const RESTATED = new Set(['Reshape', 'Flatten']);
+export const RESTATED = new Set(['Reshape', 'Flatten']);
 
-function restated(
+/** `node`, a Reshape or Flatten that makes `type` of `batch` rows, for any number of rows. */
+export function restated(
   node: Node,
   type: ValueType,
   batch: number,

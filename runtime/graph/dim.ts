@@ -196,16 +196,21 @@ export function evaluate(dim: Dim, bindings: Bindings): number {
   return sum;
 }
 
-/** `constant + slope * symbol`, where `dim` is that. */
-export function linearIn(dim: Dim, symbol: string): { readonly constant: number; readonly slope: number } | undefined {
-  if (typeof dim === 'number') return { constant: dim, slope: 0 };
-  let [constant, slope] = [0, 0];
+/** `constant + slopes[0] * symbols[0] + ...`, where `dim` is that. */
+export function linearIn(
+  dim: Dim,
+  symbols: readonly string[],
+): { readonly constant: number; readonly slopes: readonly number[] } | undefined {
+  const slopes = symbols.map(() => 0);
+  if (typeof dim === 'number') return { constant: dim, slopes };
+  let constant = 0;
   for (const { coefficient, atoms } of dim.terms) {
+    const at = atoms.length === 1 ? symbols.indexOf(atoms[0]!.key) : -1;
     if (atoms.length === 0) constant += coefficient;
-    else if (atoms.length === 1 && atoms[0]!.key === symbol) slope += coefficient;
+    else if (at >= 0) slopes[at]! += coefficient;
     else return undefined;
   }
-  return { constant, slope };
+  return { constant, slopes };
 }
 
 export function symbolsOf(dim: Dim): Set<string> {

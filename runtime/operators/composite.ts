@@ -175,7 +175,7 @@ export class Scope {
 }
 
 /** `node` with its values renamed, and with those that the bodies in its attributes take from around them. */
-function renamed(node: Node, name: string, rename: (name: string) => string): Node {
+export function renamed(node: Node, name: string, rename: (name: string) => string): Node {
   const attributes = Object.entries(node.attributes).map(([key, value]): [string, Attribute] => [
     key,
     isGraph(value) ? renamedGraph(value, rename) : value,
@@ -187,6 +187,16 @@ function renamed(node: Node, name: string, rename: (name: string) => string): No
     outputs: node.outputs.map((output) => (output === '' ? '' : rename(output))),
     attributes: Object.fromEntries(attributes),
   };
+}
+
+/** Values that `node` reads, those that bodies in its attributes take from around them included. */
+export function valuesRead(node: Node): Set<string> {
+  const names = new Set<string>();
+  renamed({ ...node, outputs: [] }, node.name, (name) => {
+    names.add(name);
+    return name;
+  });
+  return names;
 }
 
 function isGraph(value: Attribute): value is Graph {

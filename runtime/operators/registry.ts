@@ -7,6 +7,7 @@ import { EINSUM_OPERATORS } from './einsum/index.js';
 import { ELEMENTWISE_OPERATORS } from './elementwise/index.js';
 import { EMBEDDING_BAG_OPERATORS } from './embedding-bag/index.js';
 import { GATHER_OPERATORS } from './gather/index.js';
+import { SPREAD } from './gather/spread.js';
 import { INDEXED_GATHER_OPERATORS } from './indexing/gather.js';
 import { ONE_HOT } from './indexing/one-hot.js';
 import { SCATTER_OPERATORS } from './indexing/scatter.js';
@@ -41,7 +42,7 @@ export const FAMILIES = {
   elementwise: ELEMENTWISE_OPERATORS,
   layout: [...RESHAPE_OPERATORS, TRANSPOSE, EXPAND, SLICE, SPLIT, CONCAT],
   shape: SHAPE_OPERATORS,
-  gather: GATHER_OPERATORS,
+  gather: [...GATHER_OPERATORS, SPREAD],
   indexing: [...INDEXED_GATHER_OPERATORS, ...SCATTER_OPERATORS, ONE_HOT, REVERSE_SEQUENCE, TOP_K],
   arrangement: [PAD, TILE, TRILU, EYE_LIKE, DIAGONAL, ...REARRANGING_COMPOSITES],
   'embedding-bag': EMBEDDING_BAG_OPERATORS,

@@ -1,5 +1,5 @@
 import type { Bound, Cost } from '../compile/kernel.js';
-import type { Plan } from '../compile/plan.js';
+import { waveBindings, type Plan } from '../compile/plan.js';
 import { evaluate, type Bindings } from '../graph/dim.js';
 
 /** What a device does in a microsecond, as first guess; measurements correct it for each plan. */
@@ -120,11 +120,7 @@ export class CostModel {
   }
 
   #sizes(rows: number): Bindings {
-    const { otherSymbols, rows: symbol } = this.#plan;
-    return new Map([
-      ...otherSymbols.map((s) => [s, 1] as const),
-      ...(symbol === undefined ? [] : [[symbol, rows] as const]),
-    ]);
+    return waveBindings(this.#plan, new Map(this.#plan.otherSymbols.map((s) => [s, 1])), rows, 1);
   }
 
   /** First guess: a copy of the inputs at 10 GB/s. */
@@ -142,8 +138,11 @@ export class CostModel {
   }
 
   #roofAt(bindings: Bindings, rows: number): number {
-    const sizes = this.#plan.rows === undefined ? bindings : new Map([...bindings, [this.#plan.rows, rows]]);
-    const key = [...this.#plan.otherSymbols.map((s) => bindings.get(s)), rows].join(' ');
+    const { queries: symbol, otherSymbols } = this.#plan;
+    // What queries share costs little beside their rows: its cost follows their number in steps.
+    const queries = 2 ** Math.floor(Math.log2((symbol === undefined ? 1 : bindings.get(symbol)) || 1));
+    const sizes = waveBindings(this.#plan, bindings, rows, queries);
+    const key = [...otherSymbols.map((s) => bindings.get(s)), rows, queries].join(' ');
     let us = this.#roofs.get(key);
     if (us === undefined) {
       us = this.operators(sizes).reduce((sum, o) => sum + o.us, 0);

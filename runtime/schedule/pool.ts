@@ -40,9 +40,12 @@ export class PoolGroup {
   take(maxRows: number, maxQueries: number): Pending[] {
     const taken = [this.#shift()];
     if (!this.target.plan.concatenable) return taken;
-    const most = Math.min(maxRows, taken[0]!.rowsPerWave);
+    const { rowsPerWave } = taken[0]!;
+    const most = Math.min(maxRows, rowsPerWave);
+    // What queries share has room for as many of them as a wave has rows; queries without rows could be more.
+    const mostQueries = this.target.plan.queries === undefined ? maxQueries : Math.min(maxQueries, rowsPerWave);
     let { rows } = taken[0]!;
-    while (this.queries > 0 && taken.length < maxQueries && rows + this.oldest.rows <= most) {
+    while (this.queries > 0 && taken.length < mostQueries && rows + this.oldest.rows <= most) {
       rows += this.oldest.rows;
       taken.push(this.#shift());
     }

@@ -1,5 +1,5 @@
 import type { Backend, QueryResult, Timing, WaveOutcome } from '../backends/backend.js';
-import { knownData, type Plan } from '../compile/plan.js';
+import { knownData, waveBindings, type Plan } from '../compile/plan.js';
 import { rowFactor } from '../compile/rows.js';
 import { BraidError, toBraidError } from '../errors.js';
 import type { Bindings } from '../graph/dim.js';
@@ -114,7 +114,8 @@ export class Scheduler {
     const chunks = Array.from({ length: Math.ceil(rows / most) }, (_, i) => {
       const first = i * most;
       const last = Math.min(rows, first + most);
-      const part = inputs.map((data) => {
+      const part = inputs.map((data, input) => {
+        if (plan.inputs[input]!.shared) return data;
         const width = data.length / rows;
         return data.subarray(first * width, last * width);
       });
@@ -233,8 +234,7 @@ export class Scheduler {
   async #launch(wave: readonly Pending[], since: number | undefined): Promise<void> {
     const { plan, executable, cost } = wave[0]!.target;
     const rows = wave.reduce((n, q) => n + q.rows, 0);
-    const bindings = new Map(wave[0]!.bindings);
-    if (plan.rows !== undefined) bindings.set(plan.rows, rows);
+    const bindings = waveBindings(plan, wave[0]!.bindings, rows, wave.length);
     const now = performance.now();
     const bound = cost.bound;
     const expectedUs = cost.deviceUs(bindings, rows);

@@ -51,6 +51,7 @@ function parseCount(text: string): number {
 
 export interface LoadingOptions extends EngineOptions {
   readonly rows: 'auto' | 'lift';
+  readonly shared?: readonly string[];
 }
 
 export function adapterOption(): Option {
@@ -63,6 +64,10 @@ export function rowsOption(): Option {
   return new Option('--rows <mode>', 'lift: fixed leading dimensions become a free number of rows')
     .choices(['auto', 'lift'])
     .default('auto');
+}
+
+export function sharedOption(): Option {
+  return new Option('--shared <input>', 'an input that all rows of a query share; repeatable').argParser(collect);
 }
 
 export function parsePort(text: string): number {

@@ -4,16 +4,37 @@ import { BraidError } from '../../runtime/errors.js';
 export interface ModelConfig {
   /** See LoadOptions.rows of the engine. Default: what the server was started with. */
   readonly rows?: 'auto' | 'lift';
+  /** See LoadOptions.shared of the engine. */
+  readonly shared_inputs?: readonly string[];
   /** `latest` loads the highest version folder, `all` loads every one. */
   readonly versions: 'latest' | 'all';
 }
 
 export const DEFAULT_MODEL_CONFIG: ModelConfig = { versions: 'latest' };
 
+/** What a key takes: a test of a value, and how a message says it. */
+interface Accepted {
+  readonly expected: string;
+  accepts(value: unknown): boolean;
+}
+
+function oneOf(...names: readonly string[]): Accepted {
+  return {
+    expected: `one of ${quoted(names)}`,
+    accepts: (value) => typeof value === 'string' && names.includes(value),
+  };
+}
+
+const NAMES: Accepted = {
+  expected: 'a list of names',
+  accepts: (value) => Array.isArray(value) && value.every((name) => typeof name === 'string'),
+};
+
 /** Every key with the values it takes; the checker and its messages read this one table. */
-const KEYS: { readonly [Key in keyof Required<ModelConfig>]: readonly Required<ModelConfig>[Key][] } = {
-  rows: ['auto', 'lift'],
-  versions: ['latest', 'all'],
+const KEYS: { readonly [Key in keyof Required<ModelConfig>]: Accepted } = {
+  rows: oneOf('auto', 'lift'),
+  shared_inputs: NAMES,
+  versions: oneOf('latest', 'all'),
 };
 
 /**
@@ -32,15 +53,13 @@ export function parseModelConfig(text: string, path: string): ModelConfig {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw fail(`expected a JSON object such as {"rows": "lift"}, found ${JSON.stringify(value)}`);
   }
-  const config: Record<string, string> = { ...DEFAULT_MODEL_CONFIG };
+  const config: Record<string, unknown> = { ...DEFAULT_MODEL_CONFIG };
   for (const [key, found] of Object.entries(value)) {
     if (!Object.hasOwn(KEYS, key)) {
       throw fail(`unknown key '${key}', expected one of ${quoted(Object.keys(KEYS))}`);
     }
-    const allowed: readonly string[] = KEYS[key as keyof ModelConfig];
-    if (typeof found !== 'string' || !allowed.includes(found)) {
-      throw fail(`'${key}' is ${JSON.stringify(found)}, expected one of ${quoted(allowed)}`);
-    }
+    const { accepts, expected } = KEYS[key as keyof ModelConfig];
+    if (!accepts(found)) throw fail(`'${key}' is ${JSON.stringify(found)}, expected ${expected}`);
     config[key] = found;
   }
   return config as unknown as ModelConfig;

@@ -14,6 +14,7 @@ export interface ModelStatus {
 
 export interface AddOptions {
   readonly rows?: 'auto' | 'lift';
+  readonly shared?: readonly string[];
   readonly onProgress?: (progress: LoadProgress) => void;
 }
 

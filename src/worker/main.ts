@@ -19,6 +19,7 @@ async function handle(engine: LocalEngine, request: Request): Promise<{ value: A
       const model = await engine.load(request.source, {
         ...(request.name === undefined ? {} : { name: request.name }),
         ...(request.rows === undefined ? {} : { rows: request.rows }),
+        ...(request.shared === undefined ? {} : { shared: request.shared }),
         onProgress: (progress) => say({ kind: 'progress', id: request.id, progress }),
       });
       const key = nextModel++;

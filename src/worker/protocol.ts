@@ -32,6 +32,7 @@ export type Request =
       readonly source: ModelSource;
       readonly name?: string;
       readonly rows?: 'auto' | 'lift';
+      readonly shared?: readonly string[];
     }
   | {
       readonly kind: 'run';

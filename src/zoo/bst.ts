@@ -4,13 +4,20 @@ import { ROWS, type LayerBuilder, type ZooInput } from './layers.js';
 export function bstInputs(config: BstConfig): readonly ZooInput[] {
   const { history, itemRows, profileRows } = config;
   return [
-    { name: 'hist_item', dtype: 'int64', shape: [ROWS, history], values: { kind: 'ids', limits: [itemRows] } },
+    {
+      name: 'hist_item',
+      dtype: 'int64',
+      shape: [ROWS, history],
+      values: { kind: 'ids', limits: [itemRows] },
+      ofUser: true,
+    },
     { name: 'item', dtype: 'int64', shape: [ROWS], values: { kind: 'ids', limits: [itemRows] } },
     {
       name: 'profile',
       dtype: 'int64',
       shape: [ROWS, profileRows.length],
       values: { kind: 'ids', limits: profileRows },
+      ofUser: true,
     },
   ];
 }

@@ -8,9 +8,21 @@ export function dinInputs(config: DinConfig): readonly ZooInput[] {
   const { history, itemRows, categoryRows, profileRows } = config;
   const [items, categories] = [[itemRows], [categoryRows]];
   return [
-    { name: 'hist_item', dtype: 'int64', shape: [ROWS, history], values: { kind: 'history', limits: items } },
-    { name: 'hist_cat', dtype: 'int64', shape: [ROWS, history], values: { kind: 'history', limits: categories } },
-    { name: 'hist_mask', dtype: 'float32', shape: [ROWS, history], values: { kind: 'mask' } },
+    {
+      name: 'hist_item',
+      dtype: 'int64',
+      shape: [ROWS, history],
+      values: { kind: 'history', limits: items },
+      ofUser: true,
+    },
+    {
+      name: 'hist_cat',
+      dtype: 'int64',
+      shape: [ROWS, history],
+      values: { kind: 'history', limits: categories },
+      ofUser: true,
+    },
+    { name: 'hist_mask', dtype: 'float32', shape: [ROWS, history], values: { kind: 'mask' }, ofUser: true },
     { name: 'item', dtype: 'int64', shape: [ROWS], values: { kind: 'ids', limits: items } },
     { name: 'cat', dtype: 'int64', shape: [ROWS], values: { kind: 'ids', limits: categories } },
     {
@@ -18,6 +30,7 @@ export function dinInputs(config: DinConfig): readonly ZooInput[] {
       dtype: 'int64',
       shape: [ROWS, profileRows.length],
       values: { kind: 'ids', limits: profileRows },
+      ofUser: true,
     },
   ];
 }

@@ -9,7 +9,9 @@ export {
   describeZoo,
   zooConfig,
   zooInputs,
+  zooSharedInputs,
   type BuildOptions,
+  type InputOptions,
   type ZooEntry,
   type ZooOptions,
 } from './zoo.js';

@@ -5,11 +5,19 @@ import { Random } from './random.js';
 /** Share of rows whose user has a full history; the others' lengths are spread evenly from one item up. */
 const FULL_HISTORIES = 0.5;
 
-/** Seeded inputs of `rows` rows: ids spread evenly over their tables, dense features over [0, 1). */
-export function drawInputs(inputs: readonly ZooInput[], rows: number, seed: number): Record<string, Tensor> {
+/**
+ * Seeded inputs of `rows` rows: ids spread evenly over their tables, dense features over [0, 1). With `shared`, inputs of
+ * the user have one row.
+ */
+export function drawInputs(
+  inputs: readonly ZooInput[],
+  rows: number,
+  seed: number,
+  shared = false,
+): Record<string, Tensor> {
   const drawn: Record<string, Tensor> = {};
   for (const input of inputs) {
-    const dims = [rows, ...input.shape.slice(1)] as number[];
+    const dims = [shared && input.ofUser ? 1 : rows, ...input.shape.slice(1)] as number[];
     drawn[input.name] = draw(input, dims, seed);
   }
   return drawn;

@@ -21,6 +21,8 @@ export type InputValues =
 export interface ZooInput extends ValueInfo {
   readonly shape: readonly [typeof ROWS, ...number[]];
   readonly values: InputValues;
+  /** Whether it describes the user, for whom all rows of a query are: such inputs can be shared. */
+  readonly ofUser?: true;
 }
 
 // ONNX keeps attributes in float32: rounded here, a graph is the same before and after a file.

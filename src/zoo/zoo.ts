@@ -20,6 +20,11 @@ export interface BuildOptions extends ZooOptions {
   readonly seed?: number;
 }
 
+export interface InputOptions extends ZooOptions {
+  /** Draw one row of what `zooSharedInputs` names, for a model that is loaded with those inputs shared. */
+  readonly shared?: boolean;
+}
+
 /** One model at one scale, as a listing shows it. */
 export interface ZooEntry {
   readonly model: ZooName;
@@ -60,7 +65,7 @@ export function buildZoo(model: string, scale: string = DEFAULT_SCALE, options: 
 
 /**
  * Seeded inputs for `rows` rows of a model, by name. Ids lie inside the tables. For DIN half of the rows have a full
- * history; the others end early, with id 0 and mask 0 from there on.
+ * history; the others end early, with id 0 and mask 0 from there on. With `shared`, all rows are of one user.
  * @throws BraidError MODEL_NOT_FOUND that lists what exists.
  */
 export function zooInputs(
@@ -68,9 +73,19 @@ export function zooInputs(
   scale: string,
   rows: number,
   seed: number,
-  options: ZooOptions = {},
+  options: InputOptions = {},
 ): Record<string, Tensor> {
-  return drawInputs(declaredInputs(zooName(model), zooScale(scale), options), rows, seed);
+  return drawInputs(declaredInputs(zooName(model), zooScale(scale), options), rows, seed, options.shared);
+}
+
+/**
+ * Names of the inputs that describe the user, so that the rows of a query can share them; none where a model does not
+ * tell users from candidates.
+ * @throws BraidError MODEL_NOT_FOUND that lists what exists.
+ */
+export function zooSharedInputs(model: string, scale: string = DEFAULT_SCALE): string[] {
+  const inputs = declaredInputs(zooName(model), zooScale(scale), {});
+  return inputs.filter((input) => input.ofUser).map(({ name }) => name);
 }
 
 /** Every model at every scale. Makes no weights, so it is cheap. */

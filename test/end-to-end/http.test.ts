@@ -5,9 +5,14 @@ import type { Engine, Tensor } from '../../src/index.js';
 import { readTensors, toFlatJson, toOpenInferenceType } from '../../src/io/index.js';
 import { bytesOf } from '../../runtime/graph/dtype.js';
 import { builtLibrary } from '../support/built.js';
+import { zooSharedInputs } from '../../src/zoo/index.js';
 import { goldenPath } from '../support/golden.js';
+import { repeatShared } from '../support/sharing.js';
 
 const MODELS = ['wnd', 'din', 'dlrm', 'bst'];
+/** Models that are served with the inputs of the user shared, too. */
+const SHARING = ['din', 'bst'];
+const SHARED: Record<string, string[]> = Object.fromEntries(SHARING.map((name) => [name, zooSharedInputs(name)]));
 const BATCHES = ['b1', 'b7', 'b64'];
 
 let engine: Engine;
@@ -19,6 +24,10 @@ beforeAll(async () => {
   engine = await braid.openEngine();
   const repository = new braid.ModelRepository(engine);
   for (const name of MODELS) await repository.add(name, '1', { kind: 'file', path: goldenPath(`${name}.onnx`) });
+  for (const name of SHARING) {
+    const path = goldenPath(`${name}.onnx`);
+    await repository.add(`${name}-shared`, '1', { kind: 'file', path }, { shared: SHARED[name]! });
+  }
   server = braid.createServer(repository);
   await server.listen({ host: '127.0.0.1', port: 0 });
   url = `http://127.0.0.1:${(server.server.address() as AddressInfo).port}`;
@@ -35,6 +44,10 @@ async function recorded(model: string, batch: string): Promise<{ inputs: [string
     .map(([n, t]): [string, Tensor] => [n.slice(3), t])
     .sort(([a], [b]) => (a < b ? -1 : 1));
   return { inputs, expected: all.get('out.out')!.data as Float32Array };
+}
+
+function firstRow({ dtype, dims, data }: Tensor): Tensor {
+  return { dtype, dims: [1, ...dims.slice(1)], data: data.slice(0, data.length / dims[0]!) };
 }
 
 function expectClose(found: ArrayLike<number>, expected: Float32Array): void {
@@ -98,6 +111,39 @@ describe.each(MODELS)('%s over HTTP', (model) => {
     const length = Number(response.headers.get('inference-header-content-length'));
     const bytes = new Uint8Array(await response.arrayBuffer());
     expectClose(new Float32Array(bytes.slice(length).buffer), expected);
+  });
+});
+
+describe.each(SHARING)('%s with the inputs of the user shared', (model) => {
+  it('shows them with one row', async () => {
+    const response = await fetch(`${url}/v2/models/${model}-shared`);
+    const { inputs } = (await response.json()) as { inputs: { name: string; shape: number[] }[] };
+    for (const { name, shape } of inputs)
+      expect([name, shape[0]]).toEqual([name, SHARED[model]!.includes(name) ? 1 : -1]);
+  });
+
+  it('answers one user and many candidates, in JSON and in binary', async () => {
+    const { inputs } = await recorded(model, 'b7');
+    const once = inputs.map(([name, t]): [string, Tensor] => [name, SHARED[model]!.includes(name) ? firstRow(t) : t]);
+    const repeated = Object.entries(repeatShared(Object.fromEntries(once), SHARED[model]!, 7));
+    const plain = await inferJson(model, repeated.map(jsonInput));
+    const expected = Float32Array.from(((await plain.json()) as { outputs: { data: number[] }[] }).outputs[0]!.data);
+    const json = await inferJson(`${model}-shared`, once.map(jsonInput));
+    expect(json.status).toBe(200);
+    expectClose(((await json.json()) as { outputs: { data: number[] }[] }).outputs[0]!.data, expected);
+    const { body, headers } = binaryBody(once);
+    const binary = await infer(`${model}-shared`, body, headers);
+    const length = Number(binary.headers.get('inference-header-content-length'));
+    expectClose(new Float32Array((await binary.arrayBuffer()).slice(length)), expected);
+  });
+
+  it('refuses a row for each candidate', async () => {
+    const { inputs } = await recorded(model, 'b7');
+    const response = await inferJson(`${model}-shared`, inputs.map(jsonInput));
+    expect(response.status).toBe(400);
+    expect(((await response.json()) as { error: string }).error).toMatch(
+      /input '\w+': found shape \[7, \d+\], expected \[1, \d+\]: all rows of a query share this input/,
+    );
   });
 });
 

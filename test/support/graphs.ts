@@ -15,9 +15,13 @@ export const RANDOM_INPUTS = { x: [6], y: [2, 3] } as const;
  * A graph of kernels and views at random, rich in what shares memory: concatenations of values and of windows on them,
  * nested ones, values used again after they were concatenated. Every row is computed from that row alone.
  */
-export function randomGraph(random: Random, nodes = 14): Graph {
+export function randomGraph(
+  random: Random,
+  nodes = 14,
+  inputs: Readonly<Record<string, readonly number[]>> = RANDOM_INPUTS,
+): Graph {
   const b = new GraphBuilder('random');
-  const values: RandomValue[] = Object.entries(RANDOM_INPUTS).map(([name, dims]) => ({
+  const values: RandomValue[] = Object.entries(inputs).map(([name, dims]) => ({
     name: b.input(name, 'float32', ['n', ...dims]),
     dims,
   }));

@@ -1,11 +1,11 @@
-import { ERROR_CODES, ERROR_HEADER_WORDS, ERROR_RECORD_WORDS } from '../../../shaders/errors.js';
+import { ERROR_CODES, ERROR_HEADER_WORDS, ERROR_RECORD_WORDS, QUERY_CODES } from '../../../shaders/errors.js';
 import { PARAMETER_WINDOW_BYTES, type WebGpuProgram } from '../../../shaders/program.js';
 import type { OutputSource } from '../../compile/lower.js';
-import { knownData, type Plan } from '../../compile/plan.js';
+import { knownData, waveBindings, type Plan } from '../../compile/plan.js';
 import { deviceBytes, deviceType, elementsOf, type Storage } from '../../compile/view.js';
 import { BraidError } from '../../errors.js';
 import { evaluate, type Bindings, type Dim, sum } from '../../graph/dim.js';
-import type { TensorData } from '../../graph/dtype.js';
+import type { DataType, TensorData } from '../../graph/dtype.js';
 import { alignUp, REGION_ALIGNMENT } from '../../memory/arena.js';
 import { colorStorages } from '../../memory/colors.js';
 import type { DispatchTime, Executable, ExecutableMemory, QueryResult, Timing, Wave, WaveOutcome } from '../backend.js';
@@ -19,7 +19,7 @@ import { readFromDevice, writeToDevice } from './transfer.js';
 import { WeightBuffers } from './weights.js';
 import type { DeviceCaps } from '../../compile/kernel.js';
 
-/** Words before the inputs in staging memory: what goes to the head of the error buffer, a count of 0 and the epoch. */
+/** Before the inputs in staging memory: what goes to the head of the error buffer. */
 const STAGING_HEADER_BYTES = REGION_ALIGNMENT;
 /** Most rows a wave carries, whatever the memory. */
 const MOST_ROWS = 65_536;
@@ -94,7 +94,10 @@ export class WebGpuExecutable implements Executable {
     this.#colors = colors;
     this.#pipelines = pipelines;
     this.#lives = lifetimes(plan, groups);
-    this.#parameters = new ParameterBlocks(groups, plan.rows);
+    this.#parameters = new ParameterBlocks(
+      groups,
+      [plan.rows, plan.queries].filter((s) => s !== undefined),
+    );
     this.#offsets = this.#parameters.offsets.map((offset) => [offset] as const);
     this.#parameterBuffer = context.device.createBuffer({
       label: `${plan.name} parameters`,
@@ -177,10 +180,13 @@ export class WebGpuExecutable implements Executable {
       if (this.#layouts.size >= 64) this.#layouts.clear();
       this.#layouts.set(key, layout);
     }
-    this.#context.memory.ensure({ arenas: layout.arenaBytes, inputs: layout.inputBytes, errorRows: layout.rows });
+    const { arenaBytes, inputBytes } = layout;
+    const { rows: rowRecords, queries: queryRecords } = this.#records(layout.rows, layout.rows);
+    const errorRecords = rowRecords + queryRecords;
+    this.#context.memory.ensure({ arenas: arenaBytes, inputs: inputBytes, errorRecords });
     const readback =
       ERROR_HEADER_BYTES +
-      ERROR_RECORD_BYTES * Math.max(1, layout.rows) +
+      ERROR_RECORD_BYTES * errorRecords +
       layout.outputBytes +
       REGION_ALIGNMENT +
       clockBytes(this.#groups.length);
@@ -191,8 +197,8 @@ export class WebGpuExecutable implements Executable {
   #layout(bindings: Bindings, rowsAreFree: boolean): WaveLayout {
     const at = (sizes: Bindings): WaveLayout => layoutWave(this.#plan, this.#lives, this.#colors, sizes);
     if (!rowsAreFree) return at(bindings);
-    const rows = this.#plan.rows!;
-    const withRows = (n: number): Bindings => new Map([...bindings, [rows, n]]);
+    // A wave has no more queries than rows: see PoolGroup.take.
+    const withRows = (n: number): Bindings => waveBindings(this.#plan, bindings, n, n);
     const most = mostRows(MOST_ROWS, (n) => {
       const { arenaBytes, inputBytes, outputBytes } = at(withRows(n));
       return [...arenaBytes, inputBytes, outputBytes].every((bytes) => bytes <= this.#context.arenaBytes);
@@ -266,8 +272,8 @@ export class WebGpuExecutable implements Executable {
       const { encoder, bindGroups, epoch, uploadBytes } = this.#begin(wave, slot, layout, staged);
       const intervals = clock ? Math.min(clock.intervals, this.#intervals(timing)) : 0;
       this.#encode(encoder, bindGroups, wave.bindings, intervals);
-      const rows = this.#recordRows(wave);
-      const errorBytes = ERROR_HEADER_BYTES + rows * ERROR_RECORD_BYTES;
+      const records = this.#recordsOf(wave);
+      const errorBytes = ERROR_HEADER_BYTES + (records.rows + records.queries) * ERROR_RECORD_BYTES;
       encoder.copyBufferToBuffer(this.#context.memory.errors, 0, slot.readback, 0, errorBytes);
       const places = this.#copyOutputs(encoder, slot, layout, wave.bindings, alignUp(errorBytes, REGION_ALIGNMENT));
       const end = places.end + clockBytes(intervals);
@@ -340,7 +346,7 @@ export class WebGpuExecutable implements Executable {
     uploads: readonly { from: number; bytes: number }[],
   ): void {
     const { inputs, errors } = this.#context.memory;
-    encoder.copyBufferToBuffer(slot.staging, 0, errors, 0, 8);
+    encoder.copyBufferToBuffer(slot.staging, 0, errors, 0, ERROR_HEADER_BYTES);
     uploads.forEach(({ from, bytes }, i) => {
       const { storage } = this.#plan.program.inputs[i]!;
       if (bytes > 0) encoder.copyBufferToBuffer(slot.staging, from, inputs, layout.offsets.get(storage)!, bytes);
@@ -389,22 +395,30 @@ export class WebGpuExecutable implements Executable {
     pass.dispatchWorkgroups(x, 1, this.#groups[group]!.steps.length);
   }
 
-  /** Writes the inputs of all queries one after another; returns where each input begins and its length. */
+  /** Writes the inputs of all queries one after another, and which query each row is of where that matters; returns where each input begins and its length. */
   #stage(wave: Wave, staged: ArrayBuffer, epoch: number): { from: number; bytes: number }[] {
-    new Uint32Array(staged, 0, 2).set([0, epoch]);
+    new Uint32Array(staged, 0, ERROR_HEADER_WORDS).set([0, epoch, this.#recordsOf(wave).rows, 0]);
     let at = STAGING_HEADER_BYTES;
-    return this.#plan.inputs.map(({ dtype }, i) => {
+    const write = (dtype: DataType, parts: Iterable<TensorData>): { from: number; bytes: number } => {
       const from = at;
       const width = deviceBytes(deviceType(dtype));
-      for (const query of wave.queries) {
-        const data = query.inputs[i]!;
+      for (const data of parts) {
         writeToDevice(dtype, data, staged, at);
         at += data.length * width;
       }
       const bytes = at - from;
       at = alignUp(at, 16);
       return { from, bytes };
-    });
+    };
+    const uploads = this.#plan.inputs.map(({ dtype }, i) =>
+      write(
+        dtype,
+        wave.queries.map((query) => query.inputs[i]!),
+      ),
+    );
+    if (this.#plan.queries === undefined) return uploads;
+    const queryOfRow = wave.queries.map(({ rows }, q) => new Int32Array(rows).fill(q));
+    return [...uploads, write('int32', queryOfRow)];
   }
 
   #writeParameters(bindings: Bindings, layout: WaveLayout): void {
@@ -415,10 +429,15 @@ export class WebGpuExecutable implements Executable {
     this.#context.device.queue.writeBuffer(this.#parameterBuffer, 0, words);
   }
 
-  #recordRows(wave: Wave): number {
-    if (this.#plan.program.lookups.length === 0) return 0;
+  /** How many error records a wave has, of rows and of queries. */
+  #records(rows: number, queries: number): { rows: number; queries: number } {
     // Kernels tell rows apart by position alone, whether the plan mixes them or not.
-    return Math.max(1, this.#plan.rows === undefined ? 1 : (wave.bindings.get(this.#plan.rows) ?? 1));
+    return { rows: Math.max(1, rows), queries: this.#plan.queries === undefined ? 0 : queries };
+  }
+
+  #recordsOf({ bindings, queries }: Wave): { rows: number; queries: number } {
+    if (this.#plan.program.lookups.length === 0) return { rows: 0, queries: 0 };
+    return this.#records(this.#plan.rows === undefined ? 1 : (bindings.get(this.#plan.rows) ?? 1), queries.length);
   }
 
   #copyOutputs(
@@ -479,22 +498,28 @@ export class WebGpuExecutable implements Executable {
     return readFromDevice(output.view.dtype, mapped, offset + skip * width, length);
   }
 
-  /** The first offending index of each query, told by the rows of the records. */
+  /** The first offending index of each query, told by the place of the records. */
   #lookupErrors(wave: Wave, mapped: ArrayBuffer, epoch: number): Map<number, BraidError> {
     const found = new Map<number, BraidError>();
-    const words = new Uint32Array(mapped, 0, ERROR_HEADER_WORDS + this.#recordRows(wave) * ERROR_RECORD_WORDS);
-    if (this.#plan.program.lookups.length === 0 || words[0] === 0) return found;
-    let row = 0;
+    const records = this.#recordsOf(wave);
+    const count = records.rows + records.queries;
+    const words = new Uint32Array(mapped, 0, ERROR_HEADER_WORDS + count * ERROR_RECORD_WORDS);
+    if (count === 0 || words[0] === 0) return found;
+    /** What record `index` says, if this wave wrote it; `row` is that of the query. */
+    const explain = (index: number, firstRow: number, row: number): BraidError | undefined => {
+      const at = ERROR_HEADER_WORDS + index * ERROR_RECORD_WORDS;
+      const tag = words[at]!;
+      if (Math.floor(tag / ERROR_CODES) !== epoch) return undefined;
+      const value = (BigInt(words[at + 3]! | 0) << 32n) | BigInt(words[at + 2]!);
+      return this.#explain(tag % QUERY_CODES, firstRow, row, words[at + 1]!, value, wave.bindings);
+    };
+    let first = 0;
     wave.queries.forEach((query, q) => {
       const rows = this.#plan.rows === undefined ? 1 : query.rows;
-      for (let r = 0; r < rows && !found.has(q); r++) {
-        const at = ERROR_HEADER_WORDS + (row + r) * ERROR_RECORD_WORDS;
-        const tag = words[at]!;
-        if (Math.floor(tag / ERROR_CODES) !== epoch) continue;
-        const value = (BigInt(words[at + 3]! | 0) << 32n) | BigInt(words[at + 2]!);
-        found.set(q, this.#explain(tag % ERROR_CODES, query.firstRow, r, words[at + 1]!, value, wave.bindings));
-      }
-      row += rows;
+      let error = records.queries > 0 ? explain(records.rows + q, 0, 0) : undefined;
+      for (let row = 0; row < rows && !error; row++) error = explain(first + row, query.firstRow, row);
+      if (error) found.set(q, error);
+      first += rows;
     });
     return found;
   }
@@ -511,7 +536,7 @@ export class WebGpuExecutable implements Executable {
     const at = (dim: Dim): number => evaluate(dim, bindings);
     const size = at(lookup.size);
     const separate = this.#plan.rows !== undefined && this.#plan.rowAnalysis.parallel;
-    const where = separate ? `row ${firstRow + row}, ` : '';
+    const where = separate && !lookup.perQuery ? `row ${firstRow + row}, ` : '';
     const run = separate ? position : row * at(lookup.rowRuns) + position;
     const index =
       (Math.floor(run / Math.max(1, at(lookup.runsPerIndex))) % Math.max(1, at(lookup.count))) + at(lookup.offset);

@@ -5,7 +5,7 @@ import { ERROR_HEADER_WORDS, ERROR_RECORD_WORDS } from '../../../shaders/errors.
 export interface SharedSizes {
   readonly arenas: readonly number[];
   readonly inputs: number;
-  readonly errorRows: number;
+  readonly errorRecords: number;
 }
 
 /**
@@ -49,7 +49,7 @@ export class SharedMemory {
   /** @throws BraidError OVERLOADED where the sizes pass the budget or the device's limits. */
   ensure(sizes: SharedSizes): void {
     const limit = Math.min(this.#device.limits.maxBufferSize, this.#device.limits.maxStorageBufferBindingSize);
-    const errorBytes = 4 * (ERROR_HEADER_WORDS + ERROR_RECORD_WORDS * Math.max(1, sizes.errorRows));
+    const errorBytes = 4 * (ERROR_HEADER_WORDS + ERROR_RECORD_WORDS * Math.max(1, sizes.errorRecords));
     const wanted = [...sizes.arenas, sizes.inputs, errorBytes];
     const total = wanted.reduce((a, b) => a + b, 0);
     if (total > this.budgetBytes || wanted.some((w) => w > limit)) {

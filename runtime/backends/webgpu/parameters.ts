@@ -24,14 +24,20 @@ export class ParameterBlocks {
   readonly bytes: number;
   readonly #words: Uint32Array<ArrayBuffer>;
   readonly #dynamic: DynamicWord[] = [];
-  readonly #rows: string;
-  /** Words that are a line over the rows, with where their storages lie in the layout written last. */
-  readonly #linear: { readonly words: DynamicWord[]; at: Uint32Array; constant: Float64Array; slope: Float64Array };
+  readonly #symbols: readonly string[];
+  /** Words that are linear in the symbols, with where their storages lie in the layout written last. */
+  readonly #linear: {
+    readonly words: DynamicWord[];
+    readonly at: Uint32Array;
+    readonly constant: Float64Array;
+    /** By symbol. */
+    readonly slopes: readonly Float64Array[];
+  };
   readonly #others: DynamicWord[];
   #writtenFor: unknown;
 
-  /** @param rows the symbol that counts rows, if any: what depends on it alone is written without evaluating formulas. */
-  constructor(groups: readonly DispatchGroup[], rows = '') {
+  /** @param symbols that every wave changes (rows, queries): what is linear in them is written without evaluating formulas. */
+  constructor(groups: readonly DispatchGroup[], symbols: readonly string[] = []) {
     let bytes = 0;
     this.offsets = groups.map(({ program, steps }) => {
       const offset = bytes;
@@ -43,14 +49,14 @@ export class ParameterBlocks {
     this.bytes = bytes + PARAMETER_WINDOW_BYTES;
     this.#words = new Uint32Array(bytes / 4);
     groups.forEach((group, i) => this.#write(group, this.offsets[i]! / 4));
-    this.#rows = rows;
-    const words = this.#dynamic.filter((w) => linearIn(w.dim, rows));
-    this.#others = this.#dynamic.filter((w) => !linearIn(w.dim, rows));
+    this.#symbols = symbols;
+    const words = this.#dynamic.filter((w) => linearIn(w.dim, symbols));
+    this.#others = this.#dynamic.filter((w) => !linearIn(w.dim, symbols));
     this.#linear = {
       words,
       at: Uint32Array.from(words, (w) => w.at),
       constant: new Float64Array(words.length),
-      slope: Float64Array.from(words, (w) => linearIn(w.dim, rows)!.slope),
+      slopes: symbols.map((_, s) => Float64Array.from(words, (w) => linearIn(w.dim, symbols)!.slopes[s]!)),
     };
   }
 
@@ -84,15 +90,19 @@ export class ParameterBlocks {
    * @param layout tells layouts apart: `baseOf` is asked again where it is another than before.
    */
   words(bindings: Bindings, layout: unknown, baseOf: (storage: Storage) => number): Uint32Array<ArrayBuffer> {
-    const { words, at, constant, slope } = this.#linear;
+    const { words, at, constant, slopes } = this.#linear;
     if (layout !== this.#writtenFor) {
       this.#writtenFor = layout;
       words.forEach(({ dim, storage }, i) => {
-        constant[i] = linearIn(dim, this.#rows)!.constant + (storage ? baseOf(storage) : 0);
+        constant[i] = linearIn(dim, this.#symbols)!.constant + (storage ? baseOf(storage) : 0);
       });
     }
-    const rows = bindings.get(this.#rows) ?? 0;
-    for (let i = 0; i < at.length; i++) this.#words[at[i]!] = constant[i]! + slope[i]! * rows;
+    const sizes = this.#symbols.map((s) => bindings.get(s) ?? 0);
+    for (let i = 0; i < at.length; i++) {
+      let word = constant[i]!;
+      for (let s = 0; s < sizes.length; s++) word += slopes[s]![i]! * sizes[s]!;
+      this.#words[at[i]!] = word;
+    }
     for (const { at, dim, storage } of this.#others) {
       this.#words[at] = evaluate(dim, bindings) + (storage ? baseOf(storage) : 0);
     }

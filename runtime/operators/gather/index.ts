@@ -14,7 +14,7 @@ function axisOf(context: NodeContext): number {
   return context.axis(context.attributes.number('axis', 0), context.input(0).shape.length);
 }
 
-interface GatherCall {
+export interface GatherCall {
   readonly data: TablePart;
   readonly indices: View;
   readonly output: View;
@@ -64,7 +64,7 @@ function runsOf({ data: { view }, indices, output, axis }: Pick<GatherCall, 'dat
   };
 }
 
-function gatherStep(call: GatherCall): Omit<Step, 'node'> {
+export function gatherStep(call: GatherCall): Omit<Step, 'node'> {
   const { data, indices, output, axis } = call;
   const { view } = data;
   const { run, runStrides, shape, strides } = runsOf(call);

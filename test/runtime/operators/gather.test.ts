@@ -80,6 +80,23 @@ const LITERAL: Case[] = [
     inputs: [data(ids([2], [-1, 7], 'int32')), ints(1, 1)],
     expected: [ids([2], [7, 7], 'int32')],
   },
+  {
+    title: 'for the rows of queries',
+    op: 'Spread',
+    domain: 'braid',
+    opset: 1,
+    inputs: [data(table), data(ids([4], [0, 0, 1, 2], 'int32'))],
+    expected: [floats([4, 2], [1, 1.2, 1, 1.2, 2.3, 3.4, 4.5, 5.7])],
+  },
+  {
+    title: 'of queries with several entries',
+    op: 'Spread',
+    domain: 'braid',
+    opset: 1,
+    inputs: [data(ids([4], [5, 6, 7, 8])), data(ids([3], [1, 0, 1], 'int32'))],
+    attributes: { entries: 2 },
+    expected: [ids([6], [7, 8, 5, 6, 7, 8])],
+  },
   { title: 'by no ids', op: 'Gather', inputs: [data(table), data(ids([0], []))], expected: [floats([0, 2], [])] },
 ];
 

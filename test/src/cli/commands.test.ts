@@ -93,6 +93,9 @@ describe('run', () => {
   test('prints JSON, or writes a file', async () => {
     const input = await safetensors('in.safetensors', { dense: DENSE, ids: IDS });
     const ran = await context.run('run', 'm.onnx', '--input', input, '--rows', 'lift', '--adapter', 'software');
+    const sharing = new FakeContext();
+    await sharing.run('run', 'm.onnx', '--input', input, '--shared', 'dense', '--shared', 'ids');
+    expect(sharing.engine.loads[0]).toMatchObject({ options: { shared: ['dense', 'ids'] } });
     expect(ran).toMatchObject({ code: 0, err: '' });
     expect(JSON.parse(ran.out)).toEqual({ score: [[15]], half: [15], big: [false], first: [4] });
     expect(context.opened).toEqual(['software']);

@@ -79,7 +79,7 @@ describe('scanRepository', () => {
       'a/1 DIR holds both a.onnx and a folder a, expected one or the other',
       'b/1 DIR/b holds both model.onnx and version folders, expected one or the other',
       'c/1 DIR/c holds no model.onnx',
-      "d/1 DIR/d/braid.json: unknown key 'row', expected one of 'rows', 'versions'",
+      "d/1 DIR/d/braid.json: unknown key 'row', expected one of 'rows', 'shared_inputs', 'versions'",
       'e/3 DIR/e/3 holds no model.onnx',
       'f/1 DIR/f.onnx',
     ]);
@@ -102,7 +102,7 @@ test('addScanned registers every version at once and settles with the outcomes',
   await put('a.onnx');
   await put('broken.onnx');
   await put('b/model.onnx');
-  await put('b/braid.json', '{"rows": "auto"}');
+  await put('b/braid.json', '{"rows": "auto", "shared_inputs": ["user"]}');
   await put('c/1/model.onnx');
   await put('c/2/none');
   await put('c/braid.json', '{"versions": "all"}');
@@ -124,19 +124,26 @@ test('addScanned registers every version at once and settles with the outcomes',
     'failed',
   ]);
   expect(engine.loads.map(({ options }) => options.rows)).toEqual(['lift', 'auto', 'lift', 'lift']);
+  expect(engine.loads.map(({ options }) => options.shared)).toEqual([undefined, ['user'], undefined, undefined]);
 });
 
 describe('braid.json', () => {
-  test('takes its two keys and fills in the rest', () => {
+  test('takes its keys and fills in the rest', () => {
     expect(parseModelConfig('{}', 'x')).toEqual({ versions: 'latest' });
     expect(parseModelConfig('{"rows": "lift"}', 'x')).toEqual({ rows: 'lift', versions: 'latest' });
+    expect(parseModelConfig('{"shared_inputs": ["history", "profile"]}', 'x')).toEqual({
+      shared_inputs: ['history', 'profile'],
+      versions: 'latest',
+    });
   });
 
   test.each([
     ['{', /^m\/braid\.json is not JSON: /],
     ['[]', 'm/braid.json: expected a JSON object such as {"rows": "lift"}, found []'],
-    ['{"toString": 1}', "m/braid.json: unknown key 'toString', expected one of 'rows', 'versions'"],
+    ['{"toString": 1}', "m/braid.json: unknown key 'toString', expected one of 'rows', 'shared_inputs', 'versions'"],
     ['{"rows": "all"}', `m/braid.json: 'rows' is "all", expected one of 'auto', 'lift'`],
+    ['{"shared_inputs": "history"}', `m/braid.json: 'shared_inputs' is "history", expected a list of names`],
+    ['{"shared_inputs": [1]}', `m/braid.json: 'shared_inputs' is [1], expected a list of names`],
     ['{"versions": ["1"]}', `m/braid.json: 'versions' is ["1"], expected one of 'latest', 'all'`],
   ])('refuses %s', (text, message) => {
     expect(() => parseModelConfig(text, 'm/braid.json')).toThrow(message);

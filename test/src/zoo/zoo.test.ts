@@ -8,6 +8,7 @@ import {
   describeZoo,
   zooConfig,
   zooInputs,
+  zooSharedInputs,
   zooNames,
   zooScales,
   type BuildOptions,
@@ -206,6 +207,28 @@ describe('rows', () => {
     expect(Math.max(...published)).toBe(DEFAULT_MAX_ROWS);
     expect(published).toHaveLength(26);
     expect(Math.max(...zooConfig('dlrm', 'published', { maxRows: Infinity }).tableRows)).toBe(10_131_227);
+  });
+});
+
+describe('inputs of the user', () => {
+  it('are told from the candidate by DIN and BST', () => {
+    expect(zooNames.map((model) => zooSharedInputs(model))).toEqual([
+      [],
+      ['hist_item', 'hist_cat', 'hist_mask', 'profile'],
+      [],
+      ['hist_item', 'profile'],
+    ]);
+  });
+
+  it('are drawn once where they are shared', () => {
+    const leading = (shared: boolean): unknown =>
+      Object.entries(zooInputs('bst', 'tiny', 5, 1, { shared })).map(([name, { dims }]) => [name, dims[0]]);
+    expect(leading(true)).toEqual([
+      ['hist_item', 1],
+      ['item', 5],
+      ['profile', 1],
+    ]);
+    expect(leading(false)).toEqual(expect.arrayContaining([['profile', 5]]));
   });
 });
 
