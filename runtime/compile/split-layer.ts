@@ -140,6 +140,12 @@ class Finder {
   }
 }
 
+/** The products that splitLayers takes apart: passes before it leave them whole. */
+export function pairProducts(analyzed: AnalyzedGraph): Set<Node> {
+  const finder = new Finder(analyzed);
+  return new Set(analyzed.nodes.filter((n) => finder.find(n)).map((n) => n.node));
+}
+
 /** The sum of the parts of the weight, each as often as `share` says; [width, columns]. */
 function weighted({ weight, roles, isTransposed }: PairLayer, share: (role: Role) => number): Float32Array {
   const [rows, columns] = isTransposed ? [weight.dims[1]!, weight.dims[0]!] : [weight.dims[0]!, weight.dims[1]!];

@@ -4,6 +4,7 @@ import { tensorOf, type Tensor } from '../graph/tensor.js';
 import { Attributes } from '../operators/attributes.js';
 import { valuesRead } from '../operators/composite.js';
 import type { AnalyzedGraph } from './analyze.js';
+import { pairProducts } from './split-layer.js';
 
 /** `count` rows of the weight matrix from `first` on, taken `sign` times, that a product multiplies a value with. */
 interface Block {
@@ -42,12 +43,15 @@ class Splitter {
   readonly #producers = new Map<string, Node>();
   readonly #readers = new Map<string, Node[]>();
   readonly #constants: Map<string, Tensor>;
+  /** Layers of attention to a target, for which there is a kernel that reads keys once and multiplies nothing twice. */
+  readonly #pairs: ReadonlySet<Node>;
 
   constructor(source: AnalyzedGraph, shared: ReadonlySet<string>) {
     const { graph } = source;
     this.#source = source;
     this.#shared = shared;
     this.#constants = new Map(graph.constants);
+    this.#pairs = pairProducts(source);
     for (const node of graph.nodes) {
       for (const name of node.outputs) this.#producers.set(name, node);
       for (const name of valuesRead(node)) this.#readers.set(name, [...(this.#readers.get(name) ?? []), node]);
@@ -78,7 +82,7 @@ class Splitter {
   }
 
   #productOf(node: Node): Product | undefined {
-    if (node.domain !== '' || (node.op !== 'MatMul' && node.op !== 'Gemm')) return undefined;
+    if (this.#pairs.has(node) || node.domain !== '' || (node.op !== 'MatMul' && node.op !== 'Gemm')) return undefined;
     const [x, w, c] = node.inputs as [string, string, string?];
     const tensor = this.#tensor(w);
     if (tensor?.dims.length !== 2 || this.#tensor(x) || this.#shared.has(x)) return undefined;
@@ -219,9 +223,8 @@ function stacked({ weight }: Product, values: readonly (readonly Block[])[]): Te
 
 /**
  * Takes matrix products apart whose rows are made of what queries share and what they do not:
- * `concat(k, q - k, q * k) W` is `k (W1 - W2) + q W2 + (q * k) W3`. The first product then runs once a query, the second
- * once a row, and only the third for every place of a row's sequence. This is the first layer of an attention by
- * perceptron (DIN), and the layer where a ranker joins user and candidate.
+ * `concat(k, q - k, x) W` is `k (W1 - W2) + q W2 + x W3`. The first product then runs once a query, the second once a row,
+ * and only the third for every place of a row's sequence. This is the layer where a ranker joins user and candidate.
  */
 export function splitProducts(source: AnalyzedGraph, shared: ReadonlySet<string>): Graph {
   return new Splitter(source, shared).run();
