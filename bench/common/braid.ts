@@ -30,7 +30,7 @@ export class BraidSystem implements System {
     const schedule = {
       policy,
       ...(maxBatchRows === undefined ? {} : { maxBatchRows }),
-      ...(queueDelayMs === undefined ? {} : { queueDelayMs }),
+      ...(queueDelayMs === undefined || policy !== 'batch' ? {} : { queueDelayMs }),
     };
     return new BraidSystem(await openEngine({ thread, adapter, schedule }), options);
   }
