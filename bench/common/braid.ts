@@ -1,6 +1,6 @@
 import { BraidError, openEngine, type Engine, type Model, type PolicyName, type RunOptions } from '../../src/index.js';
 import type { BraidChoices } from './options.js';
-import type { Query } from './queries.js';
+import { zooSource, type Query } from './queries.js';
 import type { DeviceRecord } from './records.js';
 import type { Counters, LoadedModels, Outcome, PreparedQuery, System } from './systems.js';
 
@@ -30,14 +30,15 @@ export class BraidSystem implements System {
     const schedule = {
       policy,
       ...(maxBatchRows === undefined ? {} : { maxBatchRows }),
-      ...(queueDelayMs === undefined ? {} : { queueDelayMs }),
+      ...(queueDelayMs === undefined || policy !== 'batch' ? {} : { queueDelayMs }),
     };
     return new BraidSystem(await openEngine({ thread, adapter, schedule }), options);
   }
 
   async load(names: readonly string[], scale: string): Promise<LoadedModels> {
     const models = new Map<string, Model>();
-    for (const model of names) models.set(model, await this.#engine.load({ kind: 'zoo', model, scale }));
+    for (const name of names)
+      models.set(name, await this.#engine.load({ kind: 'zoo', ...zooSource(name), scale }, { name }));
     return {
       prepare: (query) => this.#prepare(models.get(query.model)!, query),
       release: async () => {

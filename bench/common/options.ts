@@ -1,7 +1,7 @@
 import { InvalidArgumentError, Option } from 'commander';
 import { POLICY_NAMES } from '../../runtime/index.js';
 import { zooNames, zooScales, type AdapterChoice, type PolicyName } from '../../src/index.js';
-import { MIX } from './queries.js';
+import { MIX, sharedNames } from './queries.js';
 import type { QuerySizes } from './sizes.js';
 
 /** Which engines of Braid a benchmark opens. */
@@ -47,7 +47,7 @@ export function namesOf<T extends string>(known: readonly T[]): (text: string) =
     });
 }
 
-const workloadNames: readonly string[] = [...zooNames, MIX];
+const workloadNames: readonly string[] = [...zooNames, ...sharedNames, MIX];
 
 export function modelsOption(): Option {
   return new Option('--models <names>', `of ${workloadNames.join(', ')}; ${MIX} is all models at once`)

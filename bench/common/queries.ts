@@ -1,4 +1,5 @@
 import { zooInputs, zooNames, type Tensor } from '../../src/index.js';
+import { zooSharedInputs } from '../../src/zoo/index.js';
 import { Random } from '../../src/zoo/random.js';
 import { poolSizes, type QuerySizes } from './sizes.js';
 
@@ -21,15 +22,29 @@ export function workload(name: string): Workload {
   return { name, models: name === MIX ? zooNames : [name] };
 }
 
+const SHARED = '+shared';
+
+/** Models whose user-side inputs can be given once a query, by the name they have then. */
+export const sharedNames: readonly string[] = zooNames
+  .filter((model) => zooSharedInputs(model, 'tiny').length > 0)
+  .map((model) => `${model}${SHARED}`);
+
+/** The zoo's model behind a name, and whether its user-side inputs are given once a query. */
+export function zooSource(name: string): { readonly model: string; readonly shared: boolean } {
+  const shared = name.endsWith(SHARED);
+  return { model: shared ? name.slice(0, -SHARED.length) : name, shared };
+}
+
 /** Distinct queries of one size: enough that 30 clients do not all read the same rows of a table. */
 const POOL_QUERIES = 32;
 
 /** Seeded queries of a model. One drawn evenly has the distribution of `sizes`. */
-export function queryPool(model: string, scale: string, sizes: QuerySizes): readonly Query[] {
+export function queryPool(name: string, scale: string, sizes: QuerySizes): readonly Query[] {
+  const { model, shared } = zooSource(name);
   return poolSizes(sizes, POOL_QUERIES).map((rows, i) => ({
-    model,
+    model: name,
     rows,
-    inputs: zooInputs(model, scale, rows, i + 1),
+    inputs: zooInputs(model, scale, rows, i + 1, { shared }),
   }));
 }
 

@@ -3,9 +3,8 @@ import type { Node } from '../graph/graph.js';
 import { toFloat64 } from '../graph/tensor.js';
 import { CHAIN, type Chain, type Link, type Source } from '../operators/elementwise/chain.js';
 import { linkFunction } from '../operators/elementwise/link.js';
-import { NodeContext } from '../operators/operator.js';
 import type { AnalyzedGraph, AnalyzedNode } from './analyze.js';
-import { countReaders } from './readers.js';
+import { contextOf, countReaders } from './graph-edits.js';
 
 /** Inputs that a chain may have: a stage of an adapter binds at least 8 buffers, one of them the output. */
 const MOST_INPUTS = 6;
@@ -58,14 +57,13 @@ function nested(outer: NamedChain, name: string, inner: NamedChain): NamedChain 
   return { inputs, chain: [...inner.chain.map(moved(inner, 0)), ...outer.chain.map(moved(outer, last + 1))] };
 }
 
-function chainNode(end: AnalyzedNode, { inputs, chain }: NamedChain, { types, known }: AnalyzedGraph): AnalyzedNode {
+function chainNode(end: AnalyzedNode, { inputs, chain }: NamedChain, analyzed: AnalyzedGraph): AnalyzedNode {
   const { name, outputs } = end.node;
   const node: Node = { name, op: CHAIN.type, domain: 'braid', opset: 1, inputs, outputs, attributes: {} };
-  const at = <T>(map: ReadonlyMap<string, T>): (T | undefined)[] => inputs.map((i) => map.get(i));
   return {
     node,
     operator: CHAIN,
-    context: new NodeContext(node, at(types), at(known)),
+    context: contextOf(node, analyzed),
     outputs: end.outputs,
     epilogue: { chain, inner: end.outputs[0]!.shape, shapes: new Map() },
   };

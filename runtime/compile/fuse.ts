@@ -2,10 +2,9 @@ import { shapesEqual, type Dim } from '../graph/dim.js';
 import type { Node } from '../graph/graph.js';
 import type { Chain, Source } from '../operators/elementwise/chain.js';
 import { MODULATED_MATMUL } from '../operators/matmul/modulated.js';
-import { NodeContext } from '../operators/operator.js';
 import type { AnalyzedGraph, AnalyzedNode } from './analyze.js';
 import { chainOf, type NamedChain } from './chains.js';
-import { countReaders } from './readers.js';
+import { contextOf, countReaders } from './graph-edits.js';
 import { RENAMING } from './simplify.js';
 import { broadcastView, denseView, reshapeView, type Storage } from './view.js';
 
@@ -30,12 +29,10 @@ function rebuilt(
   reader: AnalyzedNode,
   inputs: readonly string[],
   epilogue: Epilogue,
-  { types, known }: AnalyzedGraph,
+  analyzed: AnalyzedGraph,
 ): AnalyzedNode {
   const node: Node = { ...product.node, inputs, outputs: reader.node.outputs };
-  const at = <T>(map: ReadonlyMap<string, T>): (T | undefined)[] => inputs.map((name) => map.get(name));
-  const context = new NodeContext(node, at(types), at(known));
-  return { ...product, node, context, outputs: reader.outputs, epilogue };
+  return { ...product, node, context: contextOf(node, analyzed), outputs: reader.outputs, epilogue };
 }
 
 function epilogueOf({ epilogue, outputs }: AnalyzedNode): Epilogue {

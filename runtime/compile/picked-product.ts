@@ -3,9 +3,9 @@ import type { Node } from '../graph/graph.js';
 import { toFloat64 } from '../graph/tensor.js';
 import { NOWHERE } from '../../shaders/matmul_parts.js';
 import { PICKED_MATMUL } from '../operators/matmul/picked.js';
-import { NodeContext, type Known, type ValueType } from '../operators/operator.js';
+import type { Known, ValueType } from '../operators/operator.js';
 import { needed, type AnalyzedGraph, type AnalyzedNode } from './analyze.js';
-import { countReaders } from './readers.js';
+import { contextOf, countReaders } from './graph-edits.js';
 import { RENAMING } from './simplify.js';
 
 /** Most rows and columns of a product that is picked from: a tile takes them all. */
@@ -94,9 +94,8 @@ export function pickProducts(analyzed: AnalyzedGraph): AnalyzedGraph {
     const inputs = [...product.node.inputs, name];
     const attributes = { columns: Number(inColumns) };
     const fused: Node = { ...node, op: PICKED_MATMUL.type, domain: 'braid', opset: 1, inputs, attributes };
-    const at = <T>(map: ReadonlyMap<string, T>): (T | undefined)[] => inputs.map((i) => map.get(i));
     found = true;
-    return { node: fused, operator: PICKED_MATMUL, context: new NodeContext(fused, at(types), at(known)), outputs };
+    return { node: fused, operator: PICKED_MATMUL, context: contextOf(fused, { types, known }), outputs };
   };
 
   const nodes = analyzed.nodes.map((node) => picked(node) ?? node);

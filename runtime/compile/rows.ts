@@ -1,10 +1,11 @@
 import { BraidError } from '../errors.js';
-import { divideExact, shapeText, symbol, symbolsOf, type Dim } from '../graph/dim.js';
+import { divideExact, mul, product, shapeText, symbol, symbolsOf, type Dim } from '../graph/dim.js';
 import type { Graph, Node } from '../graph/graph.js';
 import { tensorOf } from '../graph/tensor.js';
 import { nodeLabel } from '../operators/attributes.js';
 import type { RowContext, ValueType } from '../operators/operator.js';
 import { analyze, type AnalyzedGraph } from './analyze.js';
+import { RENAMING } from './simplify.js';
 
 /** Whether a plan computes every row from that row alone. If not, `reason` says what mixes them. */
 export type RowAnalysis = { readonly parallel: true } | { readonly parallel: false; readonly reason: string };
@@ -36,6 +37,27 @@ function leadingFactor(shape: readonly Dim[], symbols: readonly string[]): numbe
 }
 
 /**
+ * A dimension that is a multiple of the rows may hold all rows time and again, rather than each row's own elements
+ * together: [steps, rows] that became one dimension does. What it holds before the rows is its run, 1 for a row's own.
+ * @returns that of a shape renamed from one whose dimension had `run`; undefined where rows are no part of it any more.
+ */
+function renamedRun(from: readonly Dim[], to: readonly Dim[], rows: string, run: number): number | undefined {
+  const [before, after] = [rowAxis(from, rows), rowAxis(to, rows)];
+  if (before === undefined) return 1;
+  if (after === undefined) return undefined;
+  const ahead = mul(product(from.slice(0, before)), run);
+  const renamed = divideExact(ahead, product(to.slice(0, after)));
+  const factor = divideExact(to[after]!, symbol(rows));
+  if (typeof renamed !== 'number' || typeof factor !== 'number') return undefined;
+  return factor % renamed === 0 ? renamed : undefined;
+}
+
+/** The run that all operands share; undefined where they differ. */
+function commonRun(runs: readonly number[]): number | undefined {
+  return runs.every((run) => run === runs[0]) ? (runs[0] ?? 1) : undefined;
+}
+
+/**
  * Decides whether rows may be concatenated and cut at will: queries then share waves, and any number of rows runs in
  * chunks. Shapes show most of it; operators add what shapes do not show. What queries' rows share is held to the same:
  * one query of it may not depend on another.
@@ -54,6 +76,12 @@ export function analyzeRows(analyzed: AnalyzedGraph): RowAnalysis {
     if (leadingFactor(shape, symbols) === undefined)
       return { parallel: false, reason: `input '${name}' has shape ${shapeText(shape)}` };
   }
+  const carried = (name: string): string => {
+    const type = types.get(name);
+    return (type && symbols.find((s) => rowAxis(type.shape, s) !== undefined)) ?? rows;
+  };
+  const runs = new Map<string, number>();
+  const runOf = (name: string): number => runs.get(name) ?? 1;
   for (const { node, operator, context } of analyzed.nodes) {
     const label = nodeLabel(node);
     const axes = node.inputs.map(axisOf);
@@ -66,23 +94,30 @@ export function analyzeRows(analyzed: AnalyzedGraph): RowAnalysis {
       outputAxis,
       outputRank: out.length === 0 ? 0 : types.get(out[0]!)!.shape.length,
     };
+    const carrying = node.inputs.filter((name) => axisOf(name) !== undefined);
+    const data = carrying.filter((name) => !analyzed.known.has(name));
+    const run = RENAMING.has(node.op)
+      ? renamedRun(context.input(0).shape, types.get(out[0]!)!.shape, carried(node.inputs[0]!), runOf(node.inputs[0]!))
+      : commonRun(carrying.map(runOf));
     for (const name of out) {
       const { shape } = types.get(name)!;
       const elsewhere = axisOf(name) !== undefined && operator.keepsRows?.(row) === true;
       if (leadingFactor(shape, symbols) === undefined && !elsewhere)
         return { parallel: false, reason: `${label} makes shape ${shapeText(shape)}` };
-      const data = node.inputs.filter((i) => i !== '' && !analyzed.known.has(i));
-      if (data.some((i) => axisOf(i) !== undefined) && axisOf(name) === undefined)
+      if (data.length > 0 && axisOf(name) === undefined)
         return { parallel: false, reason: `${label} reduces over the rows` };
+      if (run !== undefined && run !== 1) runs.set(name, run);
     }
-    const elsewhere = [...axes, outputAxis].some((axis) => axis !== undefined && axis > 0);
+    const elsewhere =
+      [...axes, outputAxis].some((axis) => axis !== undefined && axis > 0) ||
+      [...carrying, ...out].some((name) => runOf(name) !== 1);
     const apart = elsewhere ? operator.keepsRows?.(row) === true : operator.rows(row) === 'parallel';
-    if (!apart) return { parallel: false, reason: `${label} mixes rows` };
+    if (!apart || run === undefined) return { parallel: false, reason: `${label} mixes rows` };
   }
   for (const { name } of analyzed.graph.outputs) {
     const { shape } = types.get(name)!;
     const maker = analyzed.nodes.find(({ node }) => node.outputs.includes(name));
-    if (maker && leadingFactor(shape, symbols) === undefined)
+    if (maker && (leadingFactor(shape, symbols) === undefined || runOf(name) !== 1))
       return { parallel: false, reason: `${nodeLabel(maker.node)} makes shape ${shapeText(shape)}` };
   }
   return { parallel: true };

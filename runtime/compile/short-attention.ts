@@ -2,9 +2,8 @@ import { shapesEqual } from '../graph/dim.js';
 import type { Node } from '../graph/graph.js';
 import { toFloat64 } from '../graph/tensor.js';
 import { SHORT_ATTENTION } from '../operators/attention/short.js';
-import { NodeContext } from '../operators/operator.js';
 import { needed, type AnalyzedGraph, type AnalyzedNode } from './analyze.js';
-import { countReaders } from './readers.js';
+import { contextOf, countReaders } from './graph-edits.js';
 
 /** Most keys for which a query goes by itself, and most features: they are registers of its invocation. */
 const MOST_KEYS = 128;
@@ -57,9 +56,7 @@ class Finder {
       outputs: end.node.outputs,
       attributes: { scale: outer.scale * q.scale * k.scale, perm: isMoved ? perm : [] },
     };
-    const { types, known } = this.#analyzed;
-    const at = <T>(map: ReadonlyMap<string, T>): (T | undefined)[] => fusedNode.inputs.map((name) => map.get(name));
-    const context = new NodeContext(fusedNode, at(types), at(known));
+    const context = contextOf(fusedNode, this.#analyzed);
     return { end, fused: { node: fusedNode, operator: SHORT_ATTENTION, context, outputs: end.outputs } };
   }
 

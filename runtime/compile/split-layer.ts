@@ -2,9 +2,10 @@ import { equal, shapesEqual, type Dim } from '../graph/dim.js';
 import type { Node } from '../graph/graph.js';
 import type { Tensor } from '../graph/tensor.js';
 import { MODULATED_MATMUL } from '../operators/matmul/modulated.js';
-import { NodeContext, type Known, type ValueType } from '../operators/operator.js';
+import type { Known, ValueType } from '../operators/operator.js';
 import { findOperator } from '../operators/registry.js';
 import { needed, type AnalyzedGraph, type AnalyzedNode } from './analyze.js';
+import { contextOf } from './graph-edits.js';
 import { RENAMING } from './simplify.js';
 
 /** What a part of the concatenation is made of: the target q, a key k, or both. */
@@ -181,19 +182,11 @@ class Builder {
     return name;
   }
 
-  context(node: Node): NodeContext {
-    return new NodeContext(
-      node,
-      node.inputs.map((name) => this.types.get(name)),
-      node.inputs.map((name) => this.known.get(name)),
-    );
-  }
-
   /** A node of an ONNX operator with one output, which it returns. */
   add(op: string, name: string, opset: number, inputs: readonly string[]): string {
     const node: Node = { name, op, domain: '', opset, inputs, outputs: [name], attributes: {} };
     const operator = findOperator(node)!;
-    const context = this.context(node);
+    const context = contextOf(node, this);
     const outputs = operator.infer(context);
     this.types.set(name, outputs[0]!);
     this.nodes.push({ node, operator, context, outputs });
@@ -232,7 +225,7 @@ function split(layer: PairLayer, builder: Builder): void {
   builder.nodes.push({
     node,
     operator: MODULATED_MATMUL,
-    context: builder.context(node),
+    context: contextOf(node, builder),
     outputs: product.outputs,
     epilogue: { chain: [], inner: [...shape.slice(0, 2), columns], shapes: new Map() },
   });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { drawer, MIX, queryPool, workload } from '../../bench/common/queries.js';
+import { drawer, MIX, queryPool, sharedNames, workload } from '../../bench/common/queries.js';
 import { MLPERF_QUANTILES, poolSizes } from '../../bench/common/sizes.js';
 import { mean } from '../../bench/common/statistics.js';
 import { zooNames } from '../../src/index.js';
@@ -24,6 +24,13 @@ describe('queries', () => {
     const pool = queryPool('wnd', 'tiny', 4);
     expect(pool.every(({ rows, inputs }) => rows === 4 && inputs['sparse']!.dims[0] === 4)).toBe(true);
     expect(pool[0]!.inputs['sparse']!.data).not.toEqual(pool[1]!.inputs['sparse']!.data);
+  });
+
+  it('give what describes the user once, where the model shares it', () => {
+    expect(sharedNames).toEqual(['din+shared', 'bst+shared']);
+    const [query] = queryPool('din+shared', 'tiny', 4);
+    const leading = Object.values(query!.inputs).map(({ dims }) => dims[0]);
+    expect(new Set(leading)).toEqual(new Set([1, 4]));
   });
 
   it('are drawn the same way again for the same stream, and evenly', () => {

@@ -2,11 +2,9 @@ import { flatWorkgroupSize } from '../../../shaders/program.js';
 import { shortAttention } from '../../../shaders/short_attention.js';
 import type { Lowering } from '../../compile/lowering.js';
 import { broadcastView, collapse, isAligned, nonEmpty, transposeView, type View } from '../../compile/view.js';
-import { BraidError } from '../../errors.js';
 import { add, divideExact, equal, mul, product, type Dim } from '../../graph/dim.js';
 import { flatWorkgroups, trafficBytes } from '../elementwise/kernel.js';
-import type { Operator } from '../operator.js';
-import { shownByShapes } from '../rows.js';
+import { fusedOperator } from '../fused.js';
 
 /** Invocations of a workgroup: few, for each holds many registers. */
 const WORKGROUP = 64;
@@ -93,21 +91,9 @@ function lower(lowering: Lowering): void {
   });
 }
 
-function made(): never {
-  throw new BraidError('INTERNAL', 'short attention is made after shapes and values are known');
-}
-
 /**
  * ShortAttention(Q, K, V, mask) = softmax(scale Q K + mask) V, of Q [.., queries, width], K [.., width, keys] and
  * V [.., keys, values], leading dimensions broadcast; transposed by `perm` where it has any. What
  * compile/short-attention.ts makes; no model has it.
  */
-export const SHORT_ATTENTION: Operator = {
-  type: 'ShortAttention',
-  domain: 'braid',
-  opsets: [1, 1],
-  infer: made,
-  reference: made,
-  rows: shownByShapes,
-  lower,
-};
+export const SHORT_ATTENTION = fusedOperator('ShortAttention', lower);

@@ -1,9 +1,7 @@
 import { chainFunctions, type ChainSource } from '../../../shaders/chain.js';
 import { deviceType, type DeviceType } from '../../compile/view.js';
 import type { Lowering } from '../../compile/lowering.js';
-import { BraidError } from '../../errors.js';
-import type { Operator } from '../operator.js';
-import { shownByShapes } from '../rows.js';
+import { fusedOperator } from '../fused.js';
 import { elementwiseStep } from './kernel.js';
 import type { LinkFunction } from './link.js';
 import type { Scalars } from './table.js';
@@ -110,17 +108,5 @@ function lower(lowering: Lowering): void {
   );
 }
 
-function made(): never {
-  throw new BraidError('INTERNAL', 'chains are made after shapes and values are known');
-}
-
 /** What compile/chains.ts puts in the place of several elementwise nodes. No model has it. */
-export const CHAIN: Operator = {
-  type: 'Chain',
-  domain: 'braid',
-  opsets: [1, 1],
-  infer: made,
-  reference: made,
-  rows: shownByShapes,
-  lower,
-};
+export const CHAIN = fusedOperator('Chain', lower);

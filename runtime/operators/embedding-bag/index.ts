@@ -33,7 +33,9 @@ function formOf(context: NodeContext): Form {
   requireIndices(context, 1);
   const { shape } = indices!;
   if (samples && (samples.shape.length !== shape.length || samples.shape.some((d, i) => !equal(d, shape[i]!))))
-    throw context.invalid(`weights ${shapeText(samples.shape)} for indices ${shapeText(shape)}`);
+    throw context.invalid(
+      `weights ${shapeText(samples.shape)} for indices ${shapeText(shape)}, expected as many weights as indices`,
+    );
   const features = weight.shape[1]!;
   if (!offsets) {
     if (shape.length !== 2) throw context.invalid('without offsets the indices have to be [bags, length]');

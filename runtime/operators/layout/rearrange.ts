@@ -1,4 +1,4 @@
-import { divideExact, mul, type Dim } from '../../graph/dim.js';
+import { divideExact, equal, mul, type Dim } from '../../graph/dim.js';
 import { tensorOf, toFloat64 } from '../../graph/tensor.js';
 import type { Composite } from '../composite.js';
 import type { NodeContext } from '../operator.js';
@@ -65,4 +65,31 @@ const COMPRESS: Composite = {
   },
 };
 
-export const REARRANGING_COMPOSITES: readonly Composite[] = [DEPTH_TO_SPACE, SPACE_TO_DEPTH, COMPRESS];
+/** CenterCropPad(X, shape, axes): cut or padded by zeros to a shape, as much in front as behind. */
+const CENTER_CROP_PAD: Composite = {
+  type: 'CenterCropPad',
+  opsets: [18, 27],
+  note: 'shape known at load',
+  expand(context, scope) {
+    const { dtype, shape } = context.input(0);
+    const declared = context.attributes.numbers('axes') ?? shape.map((_, i) => i);
+    const axes = declared.map((a) => context.axis(a, shape.length));
+    const target = context.requiredElements(1, 'the shape');
+    if (target.length !== axes.length) throw context.invalid(`${target.length} sizes for ${axes.length} axes`);
+    let [value] = context.node.inputs as [string];
+    axes.forEach((axis, i) => {
+      const [from, to] = [shape[axis]!, target[i]!];
+      if (equal(from, to)) return;
+      if (typeof from !== 'number' || typeof to !== 'number')
+        throw context.unsupported(`whether ${to} is more than dimension ${from} is not known at load`);
+      const before = Math.floor(Math.abs(to - from) / 2);
+      value =
+        to < from
+          ? scope.add('Slice', [value, scope.ints(before), scope.ints(before + to), scope.ints(axis)])
+          : scope.add('Pad', [value, scope.ints(before, to - from - before), scope.scalar(dtype, 0), scope.ints(axis)]);
+    });
+    scope.output(0, value);
+  },
+};
+
+export const REARRANGING_COMPOSITES: readonly Composite[] = [DEPTH_TO_SPACE, SPACE_TO_DEPTH, COMPRESS, CENTER_CROP_PAD];

@@ -154,6 +154,17 @@ const MATMUL: Operator = {
   infer: (context) => [{ dtype: context.input(0).dtype, shape: matrices(context).shape }],
   reference: (context) => [matMulReference(context.shapes, context.input(0), context.input(1))],
   rows: shownByShapes,
+  keepsRows({ context, rowAxis, outputAxis, outputRank }) {
+    const [a, b] = [0, 1].map((i) => {
+      const axis = rowAxis(i);
+      return axis === undefined ? undefined : axis - context.input(i).shape.length;
+    });
+    if (context.input(0).shape.length < 2 || context.input(1).shape.length < 2) return false;
+    // Counted from the end: products are summed over the last dimension of the one and the last but one of the other.
+    const summed = a === -1 || b === -2;
+    const together = a === undefined || b === undefined || (a === b && a < -2);
+    return !summed && together && outputAxis === (a ?? b)! + outputRank;
+  },
   lower: lowerMatMul,
 };
 
@@ -213,6 +224,11 @@ const GEMM: Operator = {
     return [{ dtype: context.input(0).dtype, dims: [m, n], data }];
   },
   rows: shownByShapes,
+  keepsRows: ({ context, rowAxis }) =>
+    context.attributes.number('transA', 0) === 0 &&
+    rowAxis(0) === 0 &&
+    rowAxis(1) === undefined &&
+    rowAxis(2) === undefined,
   lower(lowering) {
     const { context } = lowering;
     requireFloat(context);

@@ -1,8 +1,6 @@
-import { BraidError } from '../../errors.js';
 import { broadcastView, pickView, reshapeView, type View } from '../../compile/view.js';
 import type { Lowering } from '../../compile/lowering.js';
-import type { Operator } from '../operator.js';
-import { shownByShapes } from '../rows.js';
+import { fusedOperator } from '../fused.js';
 import { finishOf, othersOf, resultOf } from './finish.js';
 import { matMulStep } from './kernel.js';
 
@@ -34,20 +32,8 @@ function lower(lowering: Lowering): void {
   place();
 }
 
-function made(): never {
-  throw new BraidError('INTERNAL', 'modulated products are made after shapes and values are known');
-}
-
 /**
  * ModulatedMatMul(K, W, C, Q) = K (W[0] + diag(Q) W[1]) + C, of K [batch, length, width], W [2, width, columns], and a
  * line a row of C and Q. What compile/split-layer.ts makes; no model has it.
  */
-export const MODULATED_MATMUL: Operator = {
-  type: 'ModulatedMatMul',
-  domain: 'braid',
-  opsets: [1, 1],
-  infer: made,
-  reference: made,
-  rows: shownByShapes,
-  lower,
-};
+export const MODULATED_MATMUL = fusedOperator('ModulatedMatMul', lower);

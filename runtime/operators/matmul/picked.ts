@@ -1,9 +1,7 @@
-import { BraidError } from '../../errors.js';
 import type { View } from '../../compile/view.js';
 import type { Dim } from '../../graph/dim.js';
 import type { Lowering } from '../../compile/lowering.js';
-import type { Operator } from '../operator.js';
-import { shownByShapes } from '../rows.js';
+import { fusedOperator } from '../fused.js';
 import { matMulStep } from './kernel.js';
 
 function lower(lowering: Lowering): void {
@@ -28,20 +26,8 @@ function lower(lowering: Lowering): void {
   );
 }
 
-function made(): never {
-  throw new BraidError('INTERNAL', 'picked products are made after shapes and values are known');
-}
-
 /**
  * PickedMatMul(A, B, places): of the products A B of a batch, element (i, j) at places[i, j] of the batch's line, or
  * nowhere; with `columns` the lines stand side by side. What compile/picked-product.ts makes; no model has it.
  */
-export const PICKED_MATMUL: Operator = {
-  type: 'PickedMatMul',
-  domain: 'braid',
-  opsets: [1, 1],
-  infer: made,
-  reference: made,
-  rows: shownByShapes,
-  lower,
-};
+export const PICKED_MATMUL = fusedOperator('PickedMatMul', lower);

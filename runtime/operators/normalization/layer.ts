@@ -53,6 +53,8 @@ export const LAYER_NORMALIZATION: Operator = {
     return [output, { dtype, dims, data: mean }, { dtype, dims, data: inverse }];
   },
   rows: (row) => mixesAlong(row, 0, axisOf(row.context)),
+  keepsRows: ({ context, rowAxis }) =>
+    rowAxis(0)! < axisOf(context) && rowAxis(1) === undefined && rowAxis(2) === undefined,
   lower(lowering) {
     const { context } = lowering;
     const axis = axisOf(context);

@@ -81,6 +81,7 @@ const REDUCTIONS: readonly Operator[] = REDUCERS.map(({ type, reference }) => ({
     return [{ dtype: x.dtype, dims: reducedShape(context.shapes, axes) as number[], data }];
   },
   rows: (row) => (axesOf(row.context).some((a) => mixesAlong(row, 0, a) === 'mixing') ? 'mixing' : 'parallel'),
+  keepsRows: ({ context, rowAxis }) => !axesOf(context).includes(rowAxis(0)!),
   lower: (lowering) => emitReduction(lowering, type, lowering.view(0), lowering.output(0), axesOf(lowering.context)),
 }));
 

@@ -75,5 +75,9 @@ export const SOFTMAX_OPERATORS: readonly Operator[] = (['Softmax', 'LogSoftmax',
   infer: (context) => [context.input(0)],
   reference: (context) => [reference(context.shapes, context.input(0), kind)],
   rows: (row) => mixesAlong(row, 0, axisOf(row.context)),
+  keepsRows({ context, rowAxis }) {
+    const [axis, at] = [axisOf(context), rowAxis(0)!];
+    return flattens(context) ? at < axis : at !== axis;
+  },
   lower: (lowering) => lower(lowering, kind),
 }));

@@ -60,6 +60,20 @@ describe('analysis', () => {
     expect([left(analyzed), shapeOf(analyzed, 'y')]).toEqual([['Range'], '[batch]']);
   });
 
+  it('follows sizes that are held as floats, but for a quotient that may be none', () => {
+    const b = new GraphBuilder('floats', 13);
+    const x = b.input('x', 'float32', ['batch', 4]);
+    const size = b.op('Cast', [b.op('Gather', [b.op('Shape', [x]), b.constant('at', ints(0))])], { to: 1 });
+    const by = (op: string, value: number): string =>
+      b.op('Cast', [b.op('Floor', [b.op(op, [size, b.constant(`${op}${value}`, floats([1], [value]))])])], { to: 7 });
+    const shape = (first: string, second: number): string =>
+      b.op('Concat', [first, b.constant(`s${second}`, ints(second))], { axis: 0 });
+    b.output(b.op('Reshape', [x, shape(by('Mul', 2), 2)], {}, { outputs: ['y'] }), 'float32');
+    expect(shapeOf(analyze(b.build()), 'y')).toBe('[2*batch, 2]');
+    b.output(b.op('Reshape', [x, shape(by('Div', 2), 8)]), 'float32');
+    expectError('MODEL_UNSUPPORTED', /the new shape .* is computed from data/, () => analyze(b.build()));
+  });
+
   it('lets a cast to the type that is there already be none', () => {
     const b = new GraphBuilder('idle');
     const x = b.input('x', 'float32', ['batch', 3]);

@@ -70,10 +70,42 @@ const PARALLEL: [string, Build][] = [
       return b.op('Transpose', [b.op('GatherND', [b.op('Transpose', [x]), at])]);
     },
   ],
+  [
+    'attention with the rows behind the steps, as PyTorch writes it',
+    (b, x) => {
+      const at = (...v: number[]): string => b.constant(`at${v.join()}`, ints(...v));
+      const steps = b.op('Transpose', [b.op('Reshape', [x, at(-1, 2, 2)])], { perm: [1, 0, 2] });
+      const q = b.op('MatMul', [steps, weights(b, 2, 4)]);
+      const heads = b.op('Transpose', [b.op('Reshape', [q, at(2, -1, 2)])], { perm: [1, 0, 2] });
+      const scores = b.op('Softmax', [b.op('MatMul', [heads, b.op('Transpose', [heads], { perm: [0, 2, 1] })])]);
+      const seen = b.op('Transpose', [b.op('MatMul', [scores, heads])], { perm: [1, 0, 2] });
+      // Steps and rows as one dimension, which has all rows time and again.
+      const flat = b.op('Gemm', [b.op('Reshape', [seen, at(-1, 4)]), weights(b, 4, 2)]);
+      return b.op('Transpose', [b.op('Reshape', [flat, at(2, -1, 2)])], { perm: [1, 0, 2] });
+    },
+  ],
   ['a reduction of constants', (b, x) => b.op('Add', [x, b.op('Expand', [weights(b, 1, 4), b.op('Shape', [x])])])],
 ];
 
 const MIXING: [string, RegExp, Build][] = [
+  [
+    'steps and rows as one dimension, taken apart the other way around',
+    /Reshape 'it' mixes rows/,
+    (b, x) => {
+      const at = (...v: number[]): string => b.constant(`at${v.join()}`, ints(...v));
+      const steps = b.op('Transpose', [b.op('Reshape', [x, at(-1, 2, 2)])], { perm: [1, 0, 2] });
+      return b.op('Reshape', [b.op('Relu', [b.op('Reshape', [steps, at(-1, 2)])]), at(-1, 4)], {}, named);
+    },
+  ],
+  [
+    'steps and rows as one dimension, given out',
+    /Reshape 'it' makes shape \[2\*n, 2\]/,
+    (b, x) => {
+      const at = (...v: number[]): string => b.constant(`at${v.join()}`, ints(...v));
+      const steps = b.op('Transpose', [b.op('Reshape', [x, at(-1, 2, 2)])], { perm: [1, 0, 2] });
+      return b.op('Reshape', [steps, at(-1, 2)], {}, named);
+    },
+  ],
   [
     'rows taken apart behind others',
     /Reshape 'it' makes shape \[2, 2\*n\]|Reshape 'it' mixes rows/,

@@ -137,6 +137,21 @@ const LITERAL: Case[] = [
     inputs: [data(square), known(tensorOf('bool', [3], [1, 0, 1]))],
     expected: [floats([2], [1, 3])],
   },
+  {
+    title: 'cut in one axis, padded in the other',
+    op: 'CenterCropPad',
+    opset: 18,
+    inputs: [data(floats([3, 2], [1, 2, 3, 4, 5, 6])), ints(2, 5)],
+    expected: [floats([2, 5], [0, 1, 2, 0, 0, 0, 3, 4, 0, 0])],
+  },
+  {
+    title: 'by an axis from the end, the rows left alone',
+    op: 'CenterCropPad',
+    opset: 18,
+    inputs: [data(floats([2, 3], [1, 2, 3, 4, 5, 6]), ['rows', 3]), ints(1)],
+    attributes: { axes: [-1] },
+    expected: [floats([2, 1], [2, 5])],
+  },
 ];
 
 function randomCases(random: Random): Case[] {

@@ -164,11 +164,11 @@ const attributesOf = (g: Geometry): Record<string, Attribute> => ({
 });
 
 function convolution(random: Random, i: number): Case {
-  const rank = random.int(1, 2);
+  const rank = random.int(1, 3);
   const groups = random.pick([1, 1, 2, 3]);
   const [channels, perGroup] = [random.int(1, 3), random.int(1, 3)];
   const filters = groups * perGroup;
-  const size = Array.from({ length: rank }, () => random.int(1, 7));
+  const size = Array.from({ length: rank }, () => random.int(1, 5));
   const x = random.floats([random.int(1, 3), groups * channels, ...size]);
   const g = geometry(random, size);
   const w = random.floats([filters, channels, ...g.kernel]);
@@ -207,7 +207,7 @@ const POOLED: Record<string, (seen: number[], taps: number) => number> = {
 
 function pooling(random: Random, i: number): Case {
   const op = Object.keys(POOLED)[i % 3]!;
-  const size = Array.from({ length: random.int(1, 2) }, () => random.int(2, 7));
+  const size = Array.from({ length: random.int(1, 3) }, () => random.int(2, 5));
   const x = random.floats([random.int(1, 3), random.int(1, 3), ...size]);
   const g = geometry(random, size);
   const plain = op === 'AveragePool' ? { ...g, dilations: g.dilations.map(() => 1) } : g;

@@ -1,4 +1,12 @@
+import type { Node } from '../graph/graph.js';
+import { NodeContext } from '../operators/operator.js';
 import type { AnalyzedGraph } from './analyze.js';
+
+/** A node that a pass made, with what is known of its inputs. */
+export function contextOf(node: Node, { types, known }: Pick<AnalyzedGraph, 'types' | 'known'>): NodeContext {
+  const at = <T>(map: ReadonlyMap<string, T>): (T | undefined)[] => node.inputs.map((name) => map.get(name));
+  return new NodeContext(node, at(types), at(known));
+}
 
 /** How many nodes read each value; an output of the graph counts as one that does. */
 export function countReaders({ nodes, graph }: Pick<AnalyzedGraph, 'nodes' | 'graph'>): Map<string, number> {
