@@ -57,7 +57,10 @@ export async function measureWorkload(
 
 type PlainFigures = Omit<ConcurrencyFigures, 'meanRatios'>;
 
-/** Systems take turns, so that a machine that slows down or speeds up does so for all of them. */
+/**
+ * Systems take turns, so that a machine that slows down or speeds up does so for all of them; each round another begins,
+ * so that none always follows the same one, which may have left the device idle and its clock low.
+ */
 async function measureLevel(
   contestants: readonly Contestant[],
   workload: Workload,
@@ -66,8 +69,9 @@ async function measureLevel(
 ): Promise<readonly PlainFigures[]> {
   const slices: Slice[][] = contestants.map(() => []);
   for (let round = 0; round < settings.rounds; round++) {
-    for (const [i, contestant] of contestants.entries()) {
-      slices[i]!.push(await measureSlice(contestant, clients, round, settings));
+    for (let turn = 0; turn < contestants.length; turn++) {
+      const i = (turn + round) % contestants.length;
+      slices[i]!.push(await measureSlice(contestants[i]!, clients, round, settings));
     }
   }
   return contestants.map(({ system }, i) => poolSlices(system, workload, clients, slices[i]!));
