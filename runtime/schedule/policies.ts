@@ -73,11 +73,11 @@ const recos = ({ maxBatchRows = Number.POSITIVE_INFINITY, queueDelayMs = 0 }: Sc
     const { bindings, rowsPerWave } = group.oldest;
     const { cost } = group.target;
     const limit = Math.min(maxBatchRows, rowsPerWave);
-    // Other models' waves already keep the device busy while this one is staged.
-    const alone = [...pool.groups()].length === 1;
+    // A single query is a wave anyway, and other models' waves already keep the device busy while this one is staged.
+    const divisible = group.queries > 1 && group.queries === pool.queries;
     const rows = group.rows + load.rowsInFlight(group.target);
     const cut =
-      alone &&
+      divisible &&
       Number.isFinite(limit) &&
       cutPays(
         rows,
