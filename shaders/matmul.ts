@@ -1,5 +1,14 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
-import { declarations, fieldsOf, range, storeAll, type Finish, type Parts } from './matmul_parts.js';
+import {
+  declarations,
+  enterTiles,
+  fieldsOf,
+  placeTile,
+  range,
+  storeAll,
+  type Finish,
+  type Parts,
+} from './matmul_parts.js';
 import { staged, type StagedTile } from './matmul_staged.js';
 import type { WebGpuProgram } from './program.js';
 
@@ -104,30 +113,11 @@ const THREADS = ${threads}u;
 var<workgroup> a_tile: array<${rowType}, ${(tileM * tileK) / rowStep}>;
 var<workgroup> b_tile: array<vec4<f32>, ${(tileN * tileK) / 4}>;
 
-@compute @workgroup_size(${threads})
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let z = group.z;
-  let m = blocks[z].m;
-  let n = blocks[z].n;
-  let k = blocks[z].k;
-  let a_row = blocks[z].a_row;
-  let a_column = blocks[z].a_column;
-  let b_row = blocks[z].b_row;
-  let b_column = blocks[z].b_column;
-  let tiles_n = (n + ${tileN - 1}u) / ${tileN}u;
-  let tiles_m = (m + ${tileM - 1}u) / ${tileM}u;
-  let tiles = tiles_m * tiles_n * blocks[z].batches;
+${enterTiles(threads, tileM, tileN)}
   let my_rows = thread / ${threadsN}u;
   let my_columns = thread % ${threadsN}u;
   for (var tile = group.x; tile < tiles; tile += groups.x) {
-    let batch = tile / (tiles_m * tiles_n);
-    let in_batch = tile % (tiles_m * tiles_n);
-    let row0 = (in_batch / tiles_n) * ${tileM}u;
-    let column0 = (in_batch % tiles_n) * ${tileN}u;
-    let outer = batch / blocks[z].batch_inner;
-    let inner = batch % blocks[z].batch_inner;
-    let a_base = blocks[z].a_start + outer * blocks[z].a_outer + inner * blocks[z].a_inner;
-    let b_base = blocks[z].b_start + outer * blocks[z].b_outer + inner * blocks[z].b_inner;
+${placeTile(tileM, tileN)}
 ${registers.map(({ name }) => `    var ${name} = vec4<f32>();`).join('\n')}
     for (var k0 = 0u; k0 < k; k0 += ${tileK}u) {
       // Rows and columns past the edge repeat the last one; what they make is not stored. Past the end of K both sides

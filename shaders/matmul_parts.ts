@@ -113,3 +113,32 @@ export function storeAll(results: readonly Result[], { hasBias, finish, picked }
   }
   return lines.map((l) => `    ${l}`).join('\n');
 }
+
+/** Opens the entry point of a kernel whose workgroups make a tile of tileM x tileN after another: sizes and steps. */
+export function enterTiles(threads: number, tileM: number, tileN: number): string {
+  return `@compute @workgroup_size(${threads})
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let z = group.z;
+  let m = blocks[z].m;
+  let n = blocks[z].n;
+  let k = blocks[z].k;
+  let a_row = blocks[z].a_row;
+  let a_column = blocks[z].a_column;
+  let b_row = blocks[z].b_row;
+  let b_column = blocks[z].b_column;
+  let tiles_n = (n + ${tileN - 1}u) / ${tileN}u;
+  let tiles_m = (m + ${tileM - 1}u) / ${tileM}u;
+  let tiles = tiles_m * tiles_n * blocks[z].batches;`;
+}
+
+/** Where tile number `tile` begins, in the result and in both operands. */
+export function placeTile(tileM: number, tileN: number): string {
+  return `    let batch = tile / (tiles_m * tiles_n);
+    let in_batch = tile % (tiles_m * tiles_n);
+    let row0 = (in_batch / tiles_n) * ${tileM}u;
+    let column0 = (in_batch % tiles_n) * ${tileN}u;
+    let outer = batch / blocks[z].batch_inner;
+    let inner = batch % blocks[z].batch_inner;
+    let a_base = blocks[z].a_start + outer * blocks[z].a_outer + inner * blocks[z].a_inner;
+    let b_base = blocks[z].b_start + outer * blocks[z].b_outer + inner * blocks[z].b_inner;`;
+}

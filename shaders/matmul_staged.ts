@@ -1,5 +1,5 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
-import { declarations, range, storeAll, type Parts } from './matmul_parts.js';
+import { declarations, enterTiles, placeTile, range, storeAll, type Parts } from './matmul_parts.js';
 
 /**
  * How operands come from memory: `words`, whatever their strides; `along`, four k of a row or column in one load;
@@ -169,32 +169,13 @@ export function staged(tile: StagedTile, parts: Parts): { shape: string; source:
 ${declarations(parts, { a: isVector(tile.a), b: isVector(tile.b) })}
 var<workgroup> memory: array<vec4<f32>, ${words}>;
 
-@compute @workgroup_size(${threads})
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let z = group.z;
-  let m = blocks[z].m;
-  let n = blocks[z].n;
-  let k = blocks[z].k;
-  let a_row = blocks[z].a_row;
-  let b_row = blocks[z].b_row;
-  let b_column = blocks[z].b_column;
-  let a_column = blocks[z].a_column;
-  let tiles_n = (n + ${tileN - 1}u) / ${tileN}u;
-  let tiles_m = (m + ${tileM - 1}u) / ${tileM}u;
-  let tiles = tiles_m * tiles_n * blocks[z].batches;
+${enterTiles(threads, tileM, tileN)}
   let slice = thread / ${perSlice}u;
   let in_slice = thread % ${perSlice}u;
   let my_rows = in_slice / ${threadsN}u;
   let my_columns = in_slice % ${threadsN}u;
   for (var tile = group.x; tile < tiles; tile += groups.x) {
-    let batch = tile / (tiles_m * tiles_n);
-    let in_batch = tile % (tiles_m * tiles_n);
-    let row0 = (in_batch / tiles_n) * ${tileM}u;
-    let column0 = (in_batch % tiles_n) * ${tileN}u;
-    let outer = batch / blocks[z].batch_inner;
-    let inner = batch % blocks[z].batch_inner;
-    let a_base = blocks[z].a_start + outer * blocks[z].a_outer + inner * blocks[z].a_inner;
-    let b_base = blocks[z].b_start + outer * blocks[z].b_outer + inner * blocks[z].b_inner;
+${placeTile(tileM, tileN)}
 #if ${modulated}
     let s_at = blocks[z].s_start + outer * blocks[z].s_outer + inner * blocks[z].s_inner;
     let s_step = blocks[z].s_column;

@@ -1,7 +1,15 @@
 import { readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { evaluateGraph, GraphEngine, tensorOf, toFloat64, type Tensor } from '../../runtime/index.js';
+import {
+  evaluateGraph,
+  GraphEngine,
+  tensorOf,
+  toFloat64,
+  type Graph,
+  type Node,
+  type Tensor,
+} from '../../runtime/index.js';
 import { readSafetensors } from '../../src/io/index.js';
 import { importOnnxFile } from '../../src/onnx/index.js';
 import { difference } from '../support/cases.js';
@@ -67,4 +75,57 @@ describe('models exported by PyTorch', () => {
     if (name.startsWith('bag_')) expect(plan.some((step) => step.startsWith('EmbeddingBag'))).toBe(true);
     await model.dispose();
   });
+
+  async function fixture(name: string): Promise<{ graph: Graph; inputs: Record<string, Tensor>; expected: Tensor }> {
+    const graph = await importOnnxFile(new URL(`${name}.onnx`, FOLDER).pathname);
+    const tensors = readSafetensors(await readFile(new URL(`${name}.safetensors`, FOLDER)), name);
+    return { graph, inputs: split(tensors, 'in.'), expected: tensors.get('out.out')! };
+  }
+
+  async function check(graph: Graph, inputs: Record<string, Tensor>, expected: Tensor): Promise<void> {
+    const model = await engine.load(graph);
+    expect((await model.summary()).plan.some((step) => step.startsWith('EmbeddingBag'))).toBe(true);
+    const { out } = await model.run(inputs);
+    expect(difference(out!, { ...expected, data: toFloat64(expected) })).toBeUndefined();
+    await model.dispose();
+  }
+
+  it('are bags whatever order loops carry their values in', async () => {
+    const { graph, inputs, expected } = await fixture('bag_matrix.dynamo');
+    // The exporter's order is that of a set of names, another in another process.
+    await check(swapCarried(graph), inputs, expected);
+  });
+
+  it('are bags where the last offset ends the last bag, so that there may be none', async () => {
+    const { graph, inputs, expected } = await fixture('bag_sum.dynamo');
+    const nodes = graph.nodes.flatMap((node) => {
+      if (node.outputs[0] === 'offsets_7') return [{ ...node, op: 'Identity', inputs: ['offsets'], attributes: {} }];
+      if (node.outputs[0] !== 'num_bag') return [node];
+      const less: Node = { ...node, op: 'Sub', name: 'bags', inputs: ['sizes', 'one'], outputs: ['num_bag'] };
+      return [{ ...node, outputs: ['sizes'] }, less];
+    });
+    const constants = new Map([...graph.constants, ['one', tensorOf('int64', [], [1])] as const]);
+    const offsets = [...toFloat64(inputs['offsets']!), inputs['values']!.dims[0]!];
+    const closed = { ...inputs, offsets: tensorOf('int64', [offsets.length], offsets) };
+    await check({ ...graph, nodes, constants }, closed, expected);
+  });
 });
+
+/** The graph with the two values that each of its loops carries in the other order. */
+function swapCarried(graph: Graph): Graph {
+  const swapped = <T>(list: readonly T[], first: number): T[] =>
+    list.length === first + 2 ? [...list.slice(0, first), list[first + 1]!, list[first]!] : [...list];
+  const nodes = graph.nodes.map((node): Node => {
+    const attributes = Object.fromEntries(
+      Object.entries(node.attributes).map(([name, value]) => {
+        if (typeof value !== 'object' || !('nodes' in value)) return [name, value];
+        const body = swapCarried(value);
+        const carried = { inputs: swapped(body.inputs, 2), outputs: swapped(body.outputs, 1) };
+        return [name, node.op === 'Loop' ? { ...body, ...carried } : body];
+      }),
+    );
+    if (node.op !== 'Loop') return { ...node, attributes };
+    return { ...node, attributes, inputs: swapped(node.inputs, 2), outputs: swapped(node.outputs, 0) };
+  });
+  return { ...graph, nodes };
+}

@@ -151,10 +151,13 @@ class Reader {
     const loop = this.#body.producer(places);
     const graph = loop?.op === 'Loop' ? graphOf(loop, 'body') : undefined;
     if (!graph || !this.#body.isOuter(values) || graph.inputs.length !== 4) return undefined;
-    if ((gather.attributes['axis'] ?? 0) !== 0 || loop!.outputs[0] !== places) return undefined;
-    const [, , none, first] = loop!.inputs;
-    const [, , listed, place] = graph.inputs.map((i) => i.name) as [string, string, string, string];
-    const [again, grown, next] = graph.outputs.map((o) => o.name);
+    // The exporter carries values in whatever order a set of names has.
+    const at = loop!.outputs.indexOf(places);
+    if ((gather.attributes['axis'] ?? 0) !== 0 || at < 0) return undefined;
+    const [none, first] = [loop!.inputs[2 + at], loop!.inputs[3 - at]];
+    const [listed, place] = [graph.inputs[2 + at]!.name, graph.inputs[3 - at]!.name];
+    const again = graph.outputs[0]!.name;
+    const [grown, next] = [graph.outputs[1 + at]!.name, graph.outputs[2 - at]!.name];
     const start = this.#body.element(first);
     const until = this.#body.producer(this.#body.origin(again));
     const end = this.#body.element(until?.inputs[1]);
@@ -204,6 +207,15 @@ class Reader {
   }
 }
 
+/** Whether a loop's first condition asks no more than that there are bags; where there are none, their rows are none. */
+function begins(scope: Scope, condition: string, count: Dim): boolean {
+  if (scope.elements(condition)?.[0] === 1) return true;
+  const less = scope.producer(condition);
+  if (less?.op !== 'Less') return false;
+  const [zero, bags] = less.inputs.map((name) => scope.elements(name)?.[0]);
+  return zero === 0 && bags !== undefined && equal(bags, count);
+}
+
 /**
  * PyTorch's other exporter (torch.onnx.export with dynamo) writes torch.nn.EmbeddingBag as a loop that appends a row a
  * bag to a sequence. Where `graph` is such a body, the loop becomes one EmbeddingBag, whose rows are the sequence.
@@ -211,8 +223,7 @@ class Reader {
  */
 export function expandSequenceBag(context: NodeContext, scope: Scope, graph: Graph): boolean {
   const [trips, condition, ...carried] = context.node.inputs as [string, string, ...string[]];
-  if (trips !== '' || scope.elements(condition)?.[0] !== 1 || carried.length !== 2 || graph.outputs.length !== 3)
-    return false;
+  if (trips !== '' || carried.length !== 2 || graph.outputs.length !== 3) return false;
   const into = carried.findIndex((name) => scope.sequence(name) !== undefined);
   const sequence = scope.sequence(carried[into] ?? '');
   const [list, counter] = [graph.inputs[2 + into]?.name, graph.inputs[3 - into]?.name];
@@ -227,7 +238,7 @@ export function expandSequenceBag(context: NodeContext, scope: Scope, graph: Gra
     body.isCount(until.inputs[0], counter, 1) &&
     body.isCount(graph.outputs[2 - into]!.name, counter, 1);
   if (insert?.op !== 'SequenceInsert' || insert.inputs[0] !== list || insert.inputs.length > 2) return false;
-  if (!counts || !count || count.counter !== undefined) return false;
+  if (!counts || !count || count.counter !== undefined || !begins(scope, condition, count.plus)) return false;
   const row = new Reader(body, scope, { counter, count: count.plus }).row(insert.inputs[1]!);
   const lookup = row?.rows && lookupOf(scope, row.rows.values);
   if (!row?.rows || !lookup || row.kind === 'zero' || row.kind === 'sum/length') return false;
