@@ -72,9 +72,10 @@ export class TensorManager {
     };
   }
 
-  /** Whether `bytes` could be leased with nothing else leased. */
-  fits(bytes: number): boolean {
-    return this.#size(bytes) <= this.#budgetBytes;
+  /** Whether a region of `bytes` could be leased now. */
+  hasRoom(bytes: number): boolean {
+    const size = this.#size(bytes);
+    return this.#free.some((region) => region.bytes >= size);
   }
 
   /** A region of at least `bytes` for work on `lane`; undefined where no free region is large enough now. */

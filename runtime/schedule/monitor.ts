@@ -62,17 +62,13 @@ export class LoadMonitor {
 
   /** Work that the device still has, less what the wave at its head has had already. */
   outstandingUs(now: number): number {
-    return this.#lanesAt(now).reduce(
+    return this.lanes(now).reduce(
       (sum, l) => (this.#concurrent ? Math.max(sum, l.outstandingUs) : sum + l.outstandingUs),
       0,
     );
   }
 
   lanes(now: number): readonly LaneLoad[] {
-    return this.#lanesAt(now);
-  }
-
-  #lanesAt(now: number): LaneLoad[] {
     const lanes = Array.from({ length: this.#lanes }, (_, lane) => ({
       lane,
       waves: 0,

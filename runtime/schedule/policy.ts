@@ -27,7 +27,6 @@ export interface Situation {
   readonly now: number;
   readonly pool: Pool;
   readonly load: LoadMonitor;
-  readonly wavesInFlight: number;
 }
 
 /** A wave to make: of which group, how much of it. */

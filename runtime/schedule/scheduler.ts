@@ -167,12 +167,7 @@ export class Scheduler {
     let since: number | undefined = armedAt;
     this.#expire(began);
     while (this.#pool.queries > 0 && this.#load.inFlight < this.#backend.wavesInFlight && this.#roomForWave()) {
-      const decision = this.#policy.next({
-        now: performance.now(),
-        pool: this.#pool,
-        load: this.#load,
-        wavesInFlight: this.#backend.wavesInFlight,
-      });
+      const decision = this.#policy.next({ now: performance.now(), pool: this.#pool, load: this.#load });
       if (!decision) break;
       if ('waitUntil' in decision) {
         this.#wakeAt(decision.waitUntil);
@@ -185,12 +180,9 @@ export class Scheduler {
     this.#rest();
   }
 
-  /** Whether the staging budget carries one more wave, now or, where nothing runs whose end could be waited for, never. */
+  /** Whether the staging budget carries one more wave; where nothing runs whose end would help, a wave is made to be refused. */
   #roomForWave(): boolean {
-    const bytes = this.#backend.waveBytes;
-    if (this.#load.inFlight === 0 && !this.#staging.fits(bytes)) return true;
-    const { budgetBytes, leasedBytes } = this.#staging.memory;
-    return leasedBytes + bytes <= budgetBytes;
+    return this.#load.inFlight === 0 || this.#staging.hasRoom(this.#backend.waveBytes);
   }
 
   #expire(now: number): void {

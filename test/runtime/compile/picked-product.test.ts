@@ -1,9 +1,9 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { compile, GraphBuilder, GraphEngine, tensorOf, type Graph } from '../../../runtime/index.js';
+import { describe, expect, it } from 'vitest';
+import { compile, GraphBuilder, tensorOf, type Graph } from '../../../runtime/index.js';
 import { importOnnxFile } from '../../../src/onnx/index.js';
 import { buildZoo } from '../../../src/zoo/index.js';
 import { graphProblems, Random, SEED } from '../../support/cases.js';
-import { openBackend } from '../../support/device.js';
+import { openBothEngines } from '../../support/engines.js';
 import { goldenPath } from '../../support/golden.js';
 
 const ints = (...values: number[]) => tensorOf('int64', [values.length], values);
@@ -35,22 +35,13 @@ const CASES: [what: string, vectors: number, others: number, width: number, indi
 ];
 
 describe('products that elements are picked from', () => {
-  let engine: GraphEngine;
-  let gpu: GraphEngine;
-  beforeAll(async () => {
-    engine = new GraphEngine(await openBackend({ arenaBytes: 2 ** 24 }));
-    gpu = new GraphEngine(await openBackend({ arenaBytes: 2 ** 24, software: false }));
-  });
-  afterAll(() => {
-    engine.close();
-    gpu.close();
-  });
+  const engines = openBothEngines();
 
   it.each(CASES)(`store those alone: %s (seed ${SEED})`, async (_, vectors, others, width, indices) => {
     const random = new Random();
     const graph = interaction(vectors, others, width, indices);
     expect(kernels(graph).toSorted()).toEqual(['PickedMatMul', 'Relu']);
-    for (const device of [engine, gpu]) {
+    for (const device of engines) {
       const model = await device.load(graph);
       for (const n of [1, 9]) {
         const inputs = {
@@ -80,7 +71,7 @@ describe('products that elements are picked from', () => {
     b.output(b.op('Concat', [head, b.op('Transpose', [picked], { perm: [1, 0] })], { axis: 1 }), 'float32');
     const graph = b.build();
     expect(kernels(graph).toSorted()).toEqual(['PickedMatMul', 'Relu']);
-    const model = await engine.load(graph);
+    const model = await engines[0]!.load(graph);
     for (const n of [1, 7]) {
       const inputs = { x: random.floats([n, 5, 8]), head: random.floats([n, 3]) };
       expect(await graphProblems(model, graph, inputs)).toEqual([]);

@@ -1,9 +1,9 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { compile, GraphBuilder, GraphEngine, tensorOf, type Graph } from '../../../runtime/index.js';
+import { describe, expect, it } from 'vitest';
+import { compile, GraphBuilder, tensorOf, type Graph } from '../../../runtime/index.js';
 import { importOnnxFile } from '../../../src/onnx/index.js';
 import { buildZoo, zooInputs } from '../../../src/zoo/index.js';
 import { graphProblems, Random, SEED } from '../../support/cases.js';
-import { openBackend } from '../../support/device.js';
+import { openBothEngines } from '../../support/engines.js';
 import { goldenPath } from '../../support/golden.js';
 
 const ints = (...values: number[]) => tensorOf('int64', [values.length], values);
@@ -68,17 +68,7 @@ const FORMS: Form[] = [
 ];
 
 describe('the layer over a target and keys', () => {
-  let engine: GraphEngine;
-  let gpu: GraphEngine;
-
-  beforeAll(async () => {
-    engine = new GraphEngine(await openBackend({ arenaBytes: 2 ** 24 }));
-    gpu = new GraphEngine(await openBackend({ arenaBytes: 2 ** 24, software: false }));
-  });
-  afterAll(() => {
-    engine.close();
-    gpu.close();
-  });
+  const engines = openBothEngines();
 
   it.each(FORMS)('is split: $order, $repeat, $product', (form) => {
     const found = kernels(layer(form));
@@ -90,7 +80,7 @@ describe('the layer over a target and keys', () => {
   it.each(FORMS)(`gives what the reference gives: $order, $repeat, $product (seed ${SEED})`, async (form) => {
     const random = new Random();
     const graph = layer(form);
-    for (const device of [engine, gpu]) {
+    for (const device of engines) {
       const model = await device.load(graph);
       for (const n of [1, 5]) {
         const inputs = { q: random.floats([n, form.width]), k: random.floats([n, form.length, form.width]) };
@@ -114,7 +104,7 @@ describe('the layer over a target and keys', () => {
 
   it('leaves DIN what it was', async () => {
     const graph = buildZoo('din', 'tiny');
-    const model = await gpu.load(graph);
+    const model = await engines[1]!.load(graph);
     expect(await graphProblems(model, graph, zooInputs('din', 'tiny', 9, 1))).toEqual([]);
     await model.dispose();
   });

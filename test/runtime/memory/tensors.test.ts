@@ -114,7 +114,7 @@ describe('the tensor manager', () => {
 
   it('never passes its budget, and says what could fit and how scattered the rest is', () => {
     const manager = new TensorManager(4096 + 17);
-    expect([manager.fits(4096), manager.fits(4097)]).toEqual([true, false]);
+    expect([manager.hasRoom(4096), manager.hasRoom(4097)]).toEqual([true, false]);
     const leases = [1, 2, 3, 4].map(() => manager.lease(1000, 0)!);
     expect(manager.lease(1, 0)).toBeUndefined();
     manager.release(leases[0]!, []);
