@@ -360,12 +360,198 @@ class BatchNormed(Fields):
         return self.net(self.embed(ids).flatten(1))
 
 
+class DcnMix(Fields):
+    """DCN-Mix: low-rank experts, gated."""
+
+    def __init__(self, experts=3, rank=4):
+        super().__init__()
+        width = FIELDS * DIM
+        self.u = nn.Parameter(torch.randn(experts, width, rank) * 0.1)
+        self.v = nn.Parameter(torch.randn(experts, rank, width) * 0.1)
+        self.c = nn.Parameter(torch.randn(experts, rank, rank) * 0.1)
+        self.gate = nn.Linear(width, experts)
+        self.top = nn.Linear(width, 1)
+
+    def forward(self, ids):
+        x0 = self.embed(ids).flatten(1)
+        h = torch.tanh(torch.einsum("bw,ewr->ber", x0, self.u))
+        h = torch.tanh(torch.einsum("ber,ers->bes", h, self.c))
+        h = torch.einsum("bes,esw->bew", h, self.v) * x0.unsqueeze(1)
+        weight = torch.softmax(self.gate(x0), -1)
+        return torch.sigmoid(self.top((h * weight.unsqueeze(-1)).sum(1) + x0)).squeeze(-1)
+
+
+class Pnn(Fields):
+    """Inner products of pairs of fields, picked by index lists."""
+
+    def __init__(self):
+        super().__init__()
+        pairs = [(i, j) for i in range(FIELDS) for j in range(i + 1, FIELDS)]
+        self.register_buffer("left", torch.tensor([i for i, _ in pairs]))
+        self.register_buffer("right", torch.tensor([j for _, j in pairs]))
+        self.net = mlp(FIELDS * DIM + len(pairs), 16, 1)
+
+    def forward(self, ids):
+        e = self.embed(ids)
+        products = (e[:, self.left] * e[:, self.right]).sum(-1)
+        return torch.sigmoid(self.net(torch.cat([e.flatten(1), products], 1)))
+
+
+class Afm(Fields):
+    """Attentional factorization machine."""
+
+    def __init__(self):
+        super().__init__()
+        self.attend = nn.Sequential(nn.Linear(DIM, 4), nn.ReLU(), nn.Linear(4, 1, bias=False))
+        self.out = nn.Linear(DIM, 1, bias=False)
+        self.rows, self.cols = torch.triu_indices(FIELDS, FIELDS, 1)
+
+    def forward(self, ids):
+        e = self.embed(ids)
+        p = e[:, self.rows] * e[:, self.cols]
+        return self.out((F.softmax(self.attend(p), 1) * p).sum(1))
+
+
+class Neumf(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gmf = nn.ModuleList([nn.Embedding(SIZE, DIM), nn.Embedding(SIZE, DIM)])
+        self.deep = nn.ModuleList([nn.Embedding(SIZE, DIM), nn.Embedding(SIZE, DIM)])
+        self.net = nn.Sequential(nn.Linear(2 * DIM, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 8))
+        self.out = nn.Linear(DIM + 8, 1)
+
+    def forward(self, user, item):
+        gmf = self.gmf[0](user) * self.gmf[1](item)
+        deep = self.net(torch.cat([self.deep[0](user), self.deep[1](item)], -1))
+        return torch.sigmoid(self.out(torch.cat([gmf, deep], -1))).view(-1)
+
+    def inputs(self):
+        return {"user": torch.randint(0, SIZE, (ROWS,)), "item": torch.randint(0, SIZE, (ROWS,))}
+
+
+class Encoder(nn.Module):
+    """BERT4Rec: PyTorch's own encoder layers, told by a mask of padding."""
+
+    def __init__(self, length=7):
+        super().__init__()
+        self.items = nn.Embedding(SIZE, 16, padding_idx=0)
+        self.positions = nn.Embedding(length, 16)
+        layer = nn.TransformerEncoderLayer(16, 2, 32, activation="gelu", batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.length = length
+
+    def forward(self, items):
+        x = self.items(items) + self.positions(torch.arange(self.length))
+        # A bias of finite size instead of a mask: a line of padding alone has no softmax.
+        h = self.encoder(x, mask=None, src_key_padding_mask=(items == 0).float() * -1e4)
+        return h[:, -1] @ self.items.weight.T
+
+    def inputs(self):
+        items = torch.randint(1, SIZE, (ROWS, self.length))
+        items[:, :2] = 0
+        return {"items": items}
+
+
+class Dien(nn.Module):
+    """Interest evolution: a GRU, attention to the target, and a gated recurrence written as a loop over steps."""
+
+    def __init__(self, length=5):
+        super().__init__()
+        self.items = nn.Embedding(SIZE, DIM)
+        self.extract = nn.GRU(DIM, DIM, batch_first=True)
+        self.gates = nn.Linear(2 * DIM, 2 * DIM)
+        self.state = nn.Linear(2 * DIM, DIM)
+        self.net = mlp(3 * DIM, 16, 2)
+        self.length = length
+
+    def forward(self, target, history):
+        q = self.items(target)
+        h, _ = self.extract(self.items(history))
+        mask = history != 0
+        scores = torch.bmm(h, q.unsqueeze(-1)).squeeze(-1)
+        scores = torch.softmax(scores.masked_fill(~mask, -1e9), -1)
+        state = torch.zeros_like(q)
+        for t in range(self.length):
+            both = torch.cat([h[:, t], state], -1)
+            u, r = torch.sigmoid(self.gates(both)).chunk(2, -1)
+            u = u * scores[:, t : t + 1]
+            new = torch.tanh(self.state(torch.cat([h[:, t], r * state], -1)))
+            state = (1 - u) * state + u * new
+        return torch.log_softmax(self.net(torch.cat([q, state, h.mean(1)], -1)), -1)
+
+    def inputs(self):
+        return {"target": torch.randint(0, SIZE, (ROWS,)), "history": torch.randint(0, SIZE, (ROWS, self.length))}
+
+
+class Dssm(nn.Module):
+    """Two towers of bags, by cosine."""
+
+    def __init__(self):
+        super().__init__()
+        self.user, self.item = nn.EmbeddingBag(SIZE, DIM, mode="mean"), nn.Embedding(SIZE, DIM)
+        self.left, self.right = mlp(DIM, 16, 8), mlp(DIM, 16, 8)
+
+    def forward(self, history, item):
+        u, v = self.left(self.user(history)), self.right(self.item(item))
+        return F.cosine_similarity(u, v) / 0.1 + F.normalize(u, dim=-1).amax(-1) + F.normalize(v, p=1.0, dim=-1).std(-1)
+
+    def inputs(self):
+        return {"history": torch.randint(0, SIZE, (ROWS, 4)), "item": torch.randint(0, SIZE, (ROWS,))}
+
+
+class Ple(Fields):
+    """Progressive layered extraction: shared and own experts, gates, two tasks in one output."""
+
+    def __init__(self):
+        super().__init__()
+        width = FIELDS * DIM
+        self.experts = nn.ModuleList(nn.ModuleList(mlp(width, 16, 8) for _ in range(2)) for _ in range(3))
+        self.gates = nn.ModuleList(nn.Linear(width, 4, bias=False) for _ in range(2))
+        self.towers = nn.ModuleList(nn.Sequential(nn.Linear(8, 4), nn.PReLU(), nn.Linear(4, 1)) for _ in range(2))
+
+    def forward(self, ids):
+        x = self.embed(ids).flatten(1)
+        shared, *own = [[e(x) for e in experts] for experts in self.experts]
+        outs = []
+        for gate, experts, tower in zip(self.gates, own, self.towers):
+            mixed = torch.stack(experts + shared, 1)
+            outs.append(tower((gate(x).softmax(-1).unsqueeze(-1) * mixed).sum(1)))
+        return torch.cat(outs, 1).sigmoid()
+
+
+class Dense(nn.Module):
+    """Numbers and categories as tabular models take them: logs, buckets, one-hot, layer norm, highway, top k."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("edges", torch.tensor([-1.0, 0.0, 0.5, 1.0]))
+        self.bucket = nn.Embedding(5, DIM)
+        self.norm = nn.LayerNorm(DIM + 6 + 4)
+        self.gate, self.high = nn.Linear(DIM + 10, DIM + 10), nn.Linear(DIM + 10, DIM + 10)
+        self.out = nn.Linear(DIM + 10, 6)
+
+    def forward(self, numbers, kind):
+        scaled = torch.sign(numbers) * torch.log1p(numbers.abs())
+        first = numbers[:, :1]
+        index = (first > self.edges).sum(-1)
+        x = torch.cat([self.bucket(index), scaled.clamp(-3, 3), F.one_hot(kind, 4).float()], -1)
+        x = self.norm(x)
+        g = torch.sigmoid(self.gate(x))
+        scores = self.out(g * F.silu(self.high(x)) + (1 - g) * x)
+        best, at = torch.topk(scores, 3, dim=-1)
+        return torch.cat([best, at.float(), torch.cumsum(scores, -1), scores.logsumexp(-1, keepdim=True)], -1)
+
+    def inputs(self):
+        return {"numbers": torch.randn(ROWS, 6), "kind": torch.randint(0, 4, (ROWS,))}
+
+
 FAMILIES = {
     "deepfm": DeepFM(), "dcnv2": DCNv2(), "xdeepfm": XDeepFM(), "autoint": AutoInt(), "twotower": TwoTower(), "mmoe": MMoE(),
     "sasrec": SASRec(), "multihot": MultiHot(), "bag_sum": Bag("sum"), "bag_mean": Bag("mean"), "bag_max": Bag("max"),
     "bag_weighted": WeightedBag(), "bag_matrix": MatrixBag(), "dlrm": Dlrm(), "cin": Cin(), "textcnn": TextCnn(), "din": Din(),
     "bst": Bst(), "gru4rec": Gru4Rec(), "fibinet": FiBiNet(), "hstu": Hstu(), "batchnorm": BatchNormed(),
-    "half": DCNv2().half(),
+    "dcnmix": DcnMix(), "pnn": Pnn(), "afm": Afm(), "neumf": Neumf(), "bert4rec": Encoder(), "dien": Dien(), "dssm": Dssm(), "ple": Ple(),
+    "dense": Dense(), "half": DCNv2().half(), "half_sasrec": SASRec().half(), "half_deepfm": DeepFM().half(),
 }
 for name, model in FAMILIES.items():
     model.eval()
