@@ -71,6 +71,7 @@ export interface WaveOutcome {
   readonly readbackUs: number;
   readonly uploadBytes: number;
   readonly readbackBytes: number;
+  readonly dispatchCount: number;
   /** By the device's own clock, where it was asked and has one. */
   readonly deviceUs?: number;
   /** Where `dispatches` was asked and the device has a clock. */
@@ -80,7 +81,7 @@ export interface WaveOutcome {
 /** A plan made ready for a device: weights uploaded, pipelines and bindings made. */
 export interface Executable {
   readonly memory: ExecutableMemory;
-  /** Number of dispatches of a wave. */
+  /** Most dispatches of a wave. */
   readonly dispatches: number;
   /** Most rows a wave may carry under these bindings (the row symbol is ignored). Infinity where rows cannot be cut. */
   rowsPerWave(bindings: Bindings): number;

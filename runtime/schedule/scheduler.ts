@@ -274,7 +274,7 @@ export class Scheduler {
     outcome: WaveOutcome,
     since: number | undefined,
   ): void {
-    const { executable, cost } = wave[0]!.target;
+    const { cost } = wave[0]!.target;
     const startedAt = Math.max(outcome.submittedAt, this.#lastDoneAt);
     this.#lastDoneAt = outcome.doneAt;
     const hostUs = 1000 * (outcome.submittedAt - outcome.begunAt);
@@ -287,7 +287,7 @@ export class Scheduler {
     this.#load.waves++;
     this.#load.queries += wave.length;
     this.#load.rows += rows;
-    this.#load.dispatches += executable.dispatches;
+    this.#load.dispatches += outcome.dispatchCount;
     this.#load.hostUs += hostUs + outcome.readbackUs;
     if (this.#trace) this.#record(this.#trace, wave, rows, lane, startedAt, outcome);
   }

@@ -1,19 +1,19 @@
 import { ERROR_CODES, ERROR_HEADER_WORDS, ERROR_RECORD_WORDS, QUERY_CODES } from '../../../shaders/errors.js';
-import { PARAMETER_WINDOW_BYTES, type WebGpuProgram } from '../../../shaders/program.js';
 import type { OutputSource } from '../../compile/lower.js';
 import { knownData, waveBindings, type Plan } from '../../compile/plan.js';
 import { deviceBytes, deviceType, elementsOf, type Storage } from '../../compile/view.js';
 import { BraidError } from '../../errors.js';
-import { evaluate, type Bindings, type Dim, sum } from '../../graph/dim.js';
+import { evaluate, type Bindings, type Dim } from '../../graph/dim.js';
 import type { DataType, TensorData } from '../../graph/dtype.js';
 import { alignUp, REGION_ALIGNMENT } from '../../memory/arena.js';
 import { colorStorages } from '../../memory/colors.js';
-import type { DispatchTime, Executable, ExecutableMemory, QueryResult, Timing, Wave, WaveOutcome } from '../backend.js';
+import type { Executable, ExecutableMemory, QueryResult, Timing, Wave, WaveOutcome } from '../backend.js';
 import { clockBytes, readIntervals, type DeviceClock } from './clock.js';
+import { Dispatches, type DispatchHost } from './dispatches.js';
+import type { SideBySide } from './joins.js';
 import { layoutWave, lifetimes, mostRows, type WaveLayout } from './layout.js';
 import type { Slot, SharedMemory } from './memory.js';
-import { ParameterBlocks } from './parameters.js';
-import type { Pipeline, PipelineCache } from './pipelines.js';
+import type { PipelineCache } from './pipelines.js';
 import { groupSteps, type DispatchGroup } from './schedule.js';
 import { readFromDevice, writeToDevice } from './transfer.js';
 import { WeightBuffers } from './weights.js';
@@ -31,6 +31,7 @@ export interface WebGpuContext {
   readonly device: GPUDevice;
   readonly caps: DeviceCaps;
   readonly pipelines: PipelineCache;
+  readonly sideBySide: SideBySide;
   readonly memory: SharedMemory;
   readonly slots: readonly Slot[];
   /** Largest arena that a plan is laid out for. */
@@ -46,38 +47,14 @@ export interface WebGpuContext {
   releaseSlot(slot: Slot): void;
 }
 
-/** A dispatch at given sizes. */
-interface Call {
-  readonly pipeline: GPUComputePipeline;
-  /** Workgroups in x. */
-  readonly x: number;
-}
-
-/** Sizes that a plan remembers its dispatches for. */
-const MOST_SIZES = 256;
-
-function programsOf({ program, steps }: DispatchGroup): WebGpuProgram[] {
-  return [program, ...(steps[0]!.dispatch.alternatives ?? []).map((a) => a.program)];
-}
-
 export class WebGpuExecutable implements Executable {
   readonly #context: WebGpuContext;
   readonly #plan: Plan;
-  readonly #groups: readonly DispatchGroup[];
-  /** Of each group: its program's, then its alternatives'. */
-  readonly #pipelines: readonly (readonly Pipeline[])[];
+  readonly #dispatches: Dispatches;
   readonly #weights: WeightBuffers;
-  readonly #parameters: ParameterBlocks;
-  readonly #parameterBuffer: GPUBuffer;
   readonly #colors: ReadonlyMap<Storage, number>;
   readonly #lives: ReadonlyMap<Storage, { first: number; last: number }>;
   readonly #layouts = new Map<string, WaveLayout>();
-  readonly #calls = new Map<string, readonly Call[]>();
-  /** The dynamic offsets of each group's bindings. */
-  readonly #offsets: readonly (readonly [number])[];
-  #bindGroups: readonly GPUBindGroup[] = [];
-  #generation = -1;
-  #parametersFor = '';
 
   private constructor(
     context: WebGpuContext,
@@ -85,25 +62,14 @@ export class WebGpuExecutable implements Executable {
     weights: WeightBuffers,
     groups: readonly DispatchGroup[],
     colors: ReadonlyMap<Storage, number>,
-    pipelines: readonly (readonly Pipeline[])[],
+    dispatches: Dispatches,
   ) {
     this.#context = context;
     this.#plan = plan;
     this.#weights = weights;
-    this.#groups = groups;
     this.#colors = colors;
-    this.#pipelines = pipelines;
+    this.#dispatches = dispatches;
     this.#lives = lifetimes(plan, groups);
-    this.#parameters = new ParameterBlocks(
-      groups,
-      [plan.rows, plan.queries].filter((s) => s !== undefined),
-    );
-    this.#offsets = this.#parameters.offsets.map((offset) => [offset] as const);
-    this.#parameterBuffer = context.device.createBuffer({
-      label: `${plan.name} parameters`,
-      size: this.#parameters.bytes,
-      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
-    });
   }
 
   /** Memory for a plan whose layout is known before its first query. @throws BraidError OVERLOADED. */
@@ -129,20 +95,28 @@ export class WebGpuExecutable implements Executable {
           : storage.kind === 'input'
             ? 'in'
             : `a${colors.get(storage)}`;
+      const { device, pipelines, memory, sideBySide } = context;
+      const host: DispatchHost = {
+        device,
+        pipelines,
+        plan,
+        sideBySide,
+        bufferKey,
+        buffer: (key) =>
+          key === 'in'
+            ? memory.inputs
+            : key === 'errors'
+              ? memory.errors
+              : key.startsWith('w')
+                ? weights.buffers[Number(key.slice(1))]!
+                : memory.arenas[Number(key.slice(1))]!,
+        generation: () => memory.generation,
+      };
       const groups = groupSteps(plan.program.steps, context.caps, bufferKey);
-      let done = 0;
-      const pipelines = await Promise.all(
-        groups.map(async (group) => {
-          const { operands } = group.steps[0]!.step;
-          const count = (access: 'read' | 'write'): number => operands.filter((o) => o.access === access).length;
-          const shape = { reads: count('read'), writes: count('write'), reportsErrors: group.program.reportsErrors };
-          const made = await Promise.all(programsOf(group).map((program) => context.pipelines.get(program, shape)));
-          onProgress('pipelines', ++done, groups.length);
-          return made;
-        }),
-      );
-      executable = new WebGpuExecutable(context, plan, weights, groups, colors, pipelines);
+      const dispatches = await Dispatches.create(host, groups, (done, total) => onProgress('pipelines', done, total));
+      executable = new WebGpuExecutable(context, plan, weights, groups, colors, dispatches);
       executable.#reserveAhead();
+      await dispatches.joinUpTo(MOST_ROWS);
       return executable;
     } catch (error) {
       if (executable) executable.release();
@@ -152,7 +126,7 @@ export class WebGpuExecutable implements Executable {
   }
 
   get dispatches(): number {
-    return this.#groups.length;
+    return this.#dispatches.count;
   }
 
   get memory(): ExecutableMemory {
@@ -189,7 +163,7 @@ export class WebGpuExecutable implements Executable {
       ERROR_RECORD_BYTES * errorRecords +
       layout.outputBytes +
       REGION_ALIGNMENT +
-      clockBytes(this.#groups.length);
+      clockBytes(this.#dispatches.count);
     for (const slot of this.#context.slots) slot.reserve(STAGING_HEADER_BYTES + layout.inputBytes, readback);
     return layout;
   }
@@ -218,26 +192,6 @@ export class WebGpuExecutable implements Executable {
     return storage.kind === 'input' ? memory.inputs : memory.arenas[this.#colors.get(storage)!]!;
   }
 
-  /** Bindings follow the shared buffers: made at load, and again only after another plan made those grow. */
-  #bind(): readonly GPUBindGroup[] {
-    const { memory, device } = this.#context;
-    if (this.#generation === memory.generation) return this.#bindGroups;
-    this.#generation = memory.generation;
-    this.#bindGroups = this.#groups.map(({ program, steps }, i) => {
-      const operands = steps[0]!.step.operands.map((o) => this.#bufferOf(o.view.storage));
-      const buffers = program.reportsErrors ? [...operands, memory.errors] : operands;
-      return device.createBindGroup({
-        label: program.key,
-        layout: this.#pipelines[i]![0]!.layout,
-        entries: [
-          { binding: 0, resource: { buffer: this.#parameterBuffer, size: PARAMETER_WINDOW_BYTES } },
-          ...buffers.map((buffer, b) => ({ binding: b + 1, resource: { buffer } })),
-        ],
-      });
-    });
-    return this.#bindGroups;
-  }
-
   /**
    * Stages a wave and records its uploads. Nothing is awaited from here to the submission: parameters, bindings and
    * commands of one wave stay together.
@@ -247,15 +201,14 @@ export class WebGpuExecutable implements Executable {
     slot: Slot,
     layout: WaveLayout,
     staged: ArrayBuffer,
-  ): { encoder: GPUCommandEncoder; bindGroups: readonly GPUBindGroup[]; epoch: number; uploadBytes: number } {
-    const bindGroups = this.#bind();
+  ): { encoder: GPUCommandEncoder; epoch: number; uploadBytes: number } {
     const epoch = this.#context.nextEpoch();
     const uploads = this.#stage(wave, staged, epoch);
     slot.staging.unmap();
-    this.#writeParameters(wave.bindings, layout);
+    this.#dispatches.prepare(wave.bindings, layout, (storage) => this.#base(layout, storage));
     const encoder = this.#context.device.createCommandEncoder();
     this.#encodeUploads(encoder, slot, layout, uploads);
-    return { encoder, bindGroups, epoch, uploadBytes: uploads.reduce((n, u) => n + u.bytes, 0) };
+    return { encoder, epoch, uploadBytes: uploads.reduce((n, u) => n + u.bytes, 0) };
   }
 
   async submit(
@@ -269,9 +222,9 @@ export class WebGpuExecutable implements Executable {
     try {
       const staged = await slot.map();
       const begunAt = performance.now();
-      const { encoder, bindGroups, epoch, uploadBytes } = this.#begin(wave, slot, layout, staged);
-      const intervals = clock ? Math.min(clock.intervals, this.#intervals(timing)) : 0;
-      this.#encode(encoder, bindGroups, wave.bindings, intervals);
+      const { encoder, epoch, uploadBytes } = this.#begin(wave, slot, layout, staged);
+      const intervals = clock ? Math.min(clock.intervals, this.#dispatches.intervals(timing, wave.bindings)) : 0;
+      const dispatchCount = this.#dispatches.encode(encoder, wave.bindings, intervals, (i) => clock!.interval(i));
       const records = this.#recordsOf(wave);
       const errorBytes = ERROR_HEADER_BYTES + (records.rows + records.queries) * ERROR_RECORD_BYTES;
       encoder.copyBufferToBuffer(this.#context.memory.errors, 0, slot.readback, 0, errorBytes);
@@ -298,9 +251,10 @@ export class WebGpuExecutable implements Executable {
         readbackUs: 1000 * (performance.now() - doneAt),
         uploadBytes,
         readbackBytes: end,
+        dispatchCount,
         ...(times.length > 0 ? { deviceUs: times.reduce((sum, us) => sum + us, 0) } : {}),
         ...(timing === 'dispatches' && times.length > 0
-          ? { dispatches: times.map((us, i) => this.#time(i, us, wave.bindings)) }
+          ? { dispatches: this.#dispatches.times(times, wave.bindings) }
           : {}),
       };
     } catch (error) {
@@ -310,33 +264,6 @@ export class WebGpuExecutable implements Executable {
     } finally {
       this.#context.releaseSlot(slot);
     }
-  }
-
-  /** Stretches of time that are measured: none, the whole wave, or one a dispatch. */
-  #intervals(timing: Timing): number {
-    return timing === 'none' ? 0 : timing === 'wave' ? 1 : this.#groups.length;
-  }
-
-  /** Records the dispatches: in one pass, or in a pass each where each is timed. */
-  #encode(
-    encoder: GPUCommandEncoder,
-    bindGroups: readonly GPUBindGroup[],
-    bindings: Bindings,
-    intervals: number,
-  ): void {
-    const calls = this.#callsFor(bindings);
-    const timed = (i: number): GPUComputePassDescriptor => ({ timestampWrites: this.#context.clock!.interval(i) });
-    if (intervals <= 1) {
-      const pass = encoder.beginComputePass(intervals === 0 ? undefined : timed(0));
-      calls.forEach((call, i) => this.#dispatch(pass, i, call, bindGroups[i]!));
-      pass.end();
-      return;
-    }
-    calls.forEach((call, i) => {
-      const pass = encoder.beginComputePass(i < intervals ? timed(i) : undefined);
-      this.#dispatch(pass, i, call, bindGroups[i]!);
-      pass.end();
-    });
   }
 
   #encodeUploads(
@@ -351,48 +278,6 @@ export class WebGpuExecutable implements Executable {
       const { storage } = this.#plan.program.inputs[i]!;
       if (bytes > 0) encoder.copyBufferToBuffer(slot.staging, from, inputs, layout.offsets.get(storage)!, bytes);
     });
-  }
-
-  #time(index: number, durationUs: number, bindings: Bindings): DispatchTime {
-    const { program, steps } = this.#groups[index]!;
-    const { step, dispatch } = steps[0]!;
-    return {
-      program: (dispatch.alternatives?.[this.#choose(index, bindings)]?.program ?? program).key,
-      steps: steps.length,
-      detail: step.detail,
-      bound: step.bound,
-      operations: evaluate(sum(steps.map((s) => s.step.cost.operations)), bindings),
-      bytes: evaluate(sum(steps.map((s) => s.step.cost.bytes)), bindings),
-      durationUs,
-    };
-  }
-
-  /** The alternative that suits these sizes, or -1. Steps of a group are alike; what suits the first suits them all. */
-  #choose(group: number, bindings: Bindings): number {
-    return this.#groups[group]!.steps[0]!.dispatch.alternatives?.findIndex((a) => a.suits(bindings)) ?? -1;
-  }
-
-  /** Pipeline and workgroups of every dispatch at these sizes; sizes repeat from wave to wave. */
-  #callsFor(bindings: Bindings): readonly Call[] {
-    const key = [...bindings.values()].join(' ');
-    let calls = this.#calls.get(key);
-    if (!calls) {
-      calls = this.#groups.map(({ steps }, group): Call => {
-        const chosen = this.#choose(group, bindings);
-        const x = steps.map(({ dispatch }) => (dispatch.alternatives?.[chosen] ?? dispatch).workgroups(bindings));
-        return { pipeline: this.#pipelines[group]![chosen + 1]!.pipeline, x: Math.max(...x) };
-      });
-      if (this.#calls.size >= MOST_SIZES) this.#calls.clear();
-      this.#calls.set(key, calls);
-    }
-    return calls;
-  }
-
-  #dispatch(pass: GPUComputePassEncoder, group: number, { pipeline, x }: Call, bindGroup: GPUBindGroup): void {
-    if (x === 0) return;
-    pass.setPipeline(pipeline);
-    pass.setBindGroup(0, bindGroup, this.#offsets[group]!);
-    pass.dispatchWorkgroups(x, 1, this.#groups[group]!.steps.length);
   }
 
   /** Writes the inputs of all queries one after another, and which query each row is of where that matters; returns where each input begins and its length. */
@@ -419,14 +304,6 @@ export class WebGpuExecutable implements Executable {
     if (this.#plan.queries === undefined) return uploads;
     const queryOfRow = wave.queries.map(({ rows }, q) => new Int32Array(rows).fill(q));
     return [...uploads, write('int32', queryOfRow)];
-  }
-
-  #writeParameters(bindings: Bindings, layout: WaveLayout): void {
-    const key = [...bindings.values(), layout.rows, this.#plan.rowAnalysis.parallel].join(' ');
-    if (key === this.#parametersFor) return;
-    this.#parametersFor = key;
-    const words = this.#parameters.words(bindings, layout, (storage) => this.#base(layout, storage));
-    this.#context.device.queue.writeBuffer(this.#parameterBuffer, 0, words);
   }
 
   /** How many error records a wave has, of rows and of queries. */
@@ -552,6 +429,6 @@ export class WebGpuExecutable implements Executable {
   release(): void {
     this.onRelease();
     this.#weights.destroy();
-    this.#parameterBuffer.destroy();
+    this.#dispatches.destroy();
   }
 }

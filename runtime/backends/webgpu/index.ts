@@ -6,6 +6,7 @@ import type { Backend, DeviceMemoryReport, Executable } from '../backend.js';
 import { isSoftwareAdapter } from './adapter.js';
 import { DeviceClock } from './clock.js';
 import { WebGpuExecutable, type WebGpuContext } from './executable.js';
+import type { SideBySide } from './joins.js';
 import { SharedMemory, Slot } from './memory.js';
 import { PipelineCache } from './pipelines.js';
 
@@ -18,6 +19,11 @@ export interface WebGpuOptions {
   readonly arenaBytes?: number;
   /** Whether to choose kernels as for a software adapter. Default: whether the adapter is one. */
   readonly software?: boolean;
+  /**
+   * Which kernels of different operators share a dispatch where they are ready together. Default `memory` on a GPU, `none` on a
+   * software adapter, which compiles slowly and where nothing runs side by side.
+   */
+  readonly sideBySide?: SideBySide;
   /** Largest binding to use, for tests of cut tables. Default: the device's. */
   readonly maxBindingBytes?: number;
 }
@@ -67,6 +73,7 @@ export class WebGpuBackend implements Backend {
       device,
       caps: this.caps,
       pipelines: new PipelineCache(device),
+      sideBySide: options.sideBySide ?? (this.caps.software ? 'none' : 'memory'),
       memory: this.#memory,
       slots: this.#slots,
       arenaBytes: Math.min(options.arenaBytes ?? (this.caps.software ? 2 ** 28 : 2 ** 30), deviceBinding),

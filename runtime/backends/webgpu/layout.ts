@@ -15,22 +15,22 @@ export interface WaveLayout {
   readonly outputBytes: number;
 }
 
-/** First and last dispatch that touches each temporary; results live to the end, where they are read back. */
+/** First and last stage that touches each temporary; results live to the end, where they are read back. */
 export function lifetimes(plan: Plan, groups: readonly DispatchGroup[]): Map<Storage, { first: number; last: number }> {
   const lives = new Map<Storage, { first: number; last: number }>();
-  groups.forEach(({ steps }, index) => {
+  for (const { steps, stage } of groups) {
     for (const { step } of steps) {
       for (const { view } of step.operands) {
         if (view.storage.kind !== 'temp') continue;
-        const life = lives.get(view.storage) ?? { first: index, last: index };
-        lives.set(view.storage, { first: Math.min(life.first, index), last: Math.max(life.last, index) });
+        const life = lives.get(view.storage) ?? { first: stage, last: stage };
+        lives.set(view.storage, { first: Math.min(life.first, stage), last: Math.max(life.last, stage) });
       }
     }
-  });
+  }
   for (const output of plan.program.outputs) {
     if (output.kind !== 'device') continue;
     const life = lives.get(output.view.storage);
-    if (life) life.last = groups.length;
+    if (life) life.last = Number.POSITIVE_INFINITY;
   }
   return lives;
 }

@@ -1,5 +1,5 @@
 import { BraidError } from '../../errors.js';
-import { PARAMETER_WINDOW_BYTES, type WebGpuProgram } from '../../../shaders/program.js';
+import { PARAMETER_WINDOW_BYTES } from '../../../shaders/program.js';
 
 /** A compiled program and the layout its bind groups follow. */
 export interface Pipeline {
@@ -7,11 +7,10 @@ export interface Pipeline {
   readonly layout: GPUBindGroupLayout;
 }
 
-/** The bindings of a program after the parameters: operands by access, then the error records. */
+/** The bindings of a program: windows of parameters, then storage. */
 export interface BindingShape {
-  readonly reads: number;
-  readonly writes: number;
-  readonly reportsErrors: boolean;
+  readonly parameters: number;
+  readonly storage: readonly ('read' | 'read_write')[];
 }
 
 /** Compiled pipelines of a device by program key: each variant is compiled once, at load, for all models. */
@@ -24,7 +23,7 @@ export class PipelineCache {
     this.#device = device;
   }
 
-  get(program: WebGpuProgram, shape: BindingShape): Promise<Pipeline> {
+  get(program: { readonly key: string; readonly source: string }, shape: BindingShape): Promise<Pipeline> {
     const cached = this.#pipelines.get(program.key);
     if (cached) return cached;
     const made = this.#compile(program, this.#layout(shape));
@@ -32,30 +31,30 @@ export class PipelineCache {
     return made;
   }
 
-  #layout({ reads, writes, reportsErrors }: BindingShape): GPUBindGroupLayout {
-    const key = `${reads} ${writes} ${reportsErrors}`;
+  #layout({ parameters, storage }: BindingShape): GPUBindGroupLayout {
+    const key = `${parameters} ${storage.join(' ')}`;
     const cached = this.#layouts.get(key);
     if (cached) return cached;
-    const types: GPUBufferBindingType[] = [
-      ...Array.from({ length: reads }, () => 'read-only-storage' as const),
-      ...Array.from({ length: writes + Number(reportsErrors) }, () => 'storage' as const),
+    const buffers: GPUBufferBindingLayout[] = [
+      ...Array.from({ length: parameters }, () => ({
+        type: 'uniform' as const,
+        hasDynamicOffset: true,
+        minBindingSize: PARAMETER_WINDOW_BYTES,
+      })),
+      ...storage.map((access) => ({ type: access === 'read' ? ('read-only-storage' as const) : ('storage' as const) })),
     ];
     const layout = this.#device.createBindGroupLayout({
       label: `bindings ${key}`,
-      entries: [
-        {
-          binding: 0,
-          visibility: GPUShaderStage.COMPUTE,
-          buffer: { type: 'uniform', hasDynamicOffset: true, minBindingSize: PARAMETER_WINDOW_BYTES },
-        },
-        ...types.map((type, i) => ({ binding: i + 1, visibility: GPUShaderStage.COMPUTE, buffer: { type } })),
-      ],
+      entries: buffers.map((buffer, binding) => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer })),
     });
     this.#layouts.set(key, layout);
     return layout;
   }
 
-  async #compile(program: WebGpuProgram, layout: GPUBindGroupLayout): Promise<Pipeline> {
+  async #compile(
+    program: { readonly key: string; readonly source: string },
+    layout: GPUBindGroupLayout,
+  ): Promise<Pipeline> {
     const module = this.#device.createShaderModule({ label: program.key, code: program.source });
     try {
       const pipeline = await this.#device.createComputePipelineAsync({

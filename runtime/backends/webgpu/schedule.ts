@@ -6,6 +6,8 @@ import { layoutParameters, type WebGpuProgram } from '../../../shaders/program.j
 export interface DispatchGroup {
   readonly program: WebGpuProgram;
   readonly steps: readonly { readonly step: Step; readonly dispatch: Dispatch }[];
+  /** Groups of one stage are ready together: none reads what another of them writes. */
+  readonly stage: number;
 }
 
 /** Depth of every step in the graph of dependences: one more than the deepest step that wrote what it reads. */
@@ -35,7 +37,7 @@ export function groupSteps(
   const levels = levelsOf(steps);
   const groups = new Map<
     string,
-    { level: number; order: number; program: WebGpuProgram; steps: { step: Step; dispatch: Dispatch }[] }
+    { stage: number; order: number; program: WebGpuProgram; steps: { step: Step; dispatch: Dispatch }[] }
   >();
   steps.forEach((step, order) => {
     const { program, dispatch } = step.webgpu(caps);
@@ -45,12 +47,12 @@ export function groupSteps(
     const { blocks } = layoutParameters(program.fields);
     for (let split = 0; ; split++) {
       const key = `${base} ${split}`;
-      const group = groups.get(key) ?? { level: levels[order]!, order, program, steps: [] };
+      const group = groups.get(key) ?? { stage: levels[order]!, order, program, steps: [] };
       if (group.steps.length >= blocks) continue;
       group.steps.push({ step, dispatch });
       groups.set(key, group);
       break;
     }
   });
-  return [...groups.values()].sort((a, b) => a.level - b.level || a.order - b.order);
+  return [...groups.values()].sort((a, b) => a.stage - b.stage || a.order - b.order);
 }

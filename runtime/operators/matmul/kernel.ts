@@ -71,6 +71,11 @@ function staged(
   return { kind: 'staged', tileM, tileN, tileK, threadM, threadN, slices, ...loads };
 }
 
+/** So few rows or columns that an element of the other operand serves few operations. */
+function isThin(dim: Dim): boolean {
+  return typeof dim === 'number' && dim <= 4;
+}
+
 /** Lanes for a row of k elements: each takes a few of them. */
 function lanesFor(k: Dim): number {
   return typeof k === 'number' && k <= 64 ? 8 : 32;
@@ -172,7 +177,7 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
     kernel: finish ? `${call.name}+${finish.name}` : call.name,
     operands: [...views.map((view) => ({ view, access: 'read' as const })), { view: written, access: 'write' }],
     cost: { operations: mul(product([outer, inner, m, n, k]), 2), bytes: trafficBytes([...views, written]) },
-    bound: 'arithmetic',
+    bound: isThin(m) || isThin(n) ? 'memory' : 'arithmetic',
     detail: `m=${m} n=${n} k=${k} batches=${mul(outer, inner)}`,
     webgpu(caps) {
       const choose = modulator ? modulatedTile : picks ? pickedTile : chooseTile;

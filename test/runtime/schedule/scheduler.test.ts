@@ -99,7 +99,16 @@ class FakeDevice {
         return { outputs: [x.map((v) => 2 * v)] };
       });
       const doneAt = performance.now();
-      return { results, begunAt, submittedAt: begunAt, doneAt, readbackUs: 1, uploadBytes: 0, readbackBytes: 0 };
+      return {
+        results,
+        begunAt,
+        submittedAt: begunAt,
+        doneAt,
+        readbackUs: 1,
+        uploadBytes: 0,
+        readbackBytes: 0,
+        dispatchCount: 1,
+      };
     } finally {
       this.inFlight--;
       done.resolve();
