@@ -3,7 +3,15 @@ import { BraidError } from '../runtime/errors.js';
 import { GraphEngine, WebGpuBackend } from '../runtime/index.js';
 import type { Graph } from '../runtime/graph/graph.js';
 import type { DeviceInfo, Engine, LoadOptions, LoadReport, Model, ModelSource, ScheduleOptions } from './api.js';
-import { openDevice, requireAdapter, type AdapterChoice, type FoundAdapter } from './device/index.js';
+import {
+  openDevice,
+  pacePolling,
+  POLL_MS,
+  requireAdapter,
+  type AdapterChoice,
+  type FoundAdapter,
+  type Pace,
+} from './device/index.js';
 import { importOnnx, importOnnxFile } from './onnx/index.js';
 import { TraceFile } from './trace.js';
 import { buildZoo, zooSharedInputs } from './zoo/index.js';
@@ -15,15 +23,17 @@ export interface LocalEngineSettings {
   readonly trace?: string;
 }
 
-/** An engine in this thread. The device polls the event loop while it waits: a server wants openEngine's worker. */
+/** An engine in this thread. Waiting for the device takes turns of the event loop: a server wants openEngine's worker. */
 export class LocalEngine implements Engine {
   readonly device: DeviceInfo;
   readonly #engine: GraphEngine;
   readonly #found: FoundAdapter;
+  readonly #pace: Pace;
   readonly #trace: TraceFile | undefined;
 
-  private constructor(engine: GraphEngine, found: FoundAdapter, trace: TraceFile | undefined) {
+  private constructor(engine: GraphEngine, found: FoundAdapter, pace: Pace, trace: TraceFile | undefined) {
     this.#engine = engine;
+    this.#pace = pace;
     this.#trace = trace;
     this.#found = found;
     this.device = found.info;
@@ -34,7 +44,9 @@ export class LocalEngine implements Engine {
     const found = await requireAdapter(adapter);
     const device = await openDevice(found.adapter);
     const options = { ...(schedule ? { schedule } : {}), ...(file ? { trace: file } : {}) };
-    return new LocalEngine(new GraphEngine(new WebGpuBackend(device), options), found, file);
+    const pace = pacePolling(found.info.software ? POLL_MS.software : POLL_MS.hardware);
+    const backend = new WebGpuBackend(device, { expectEnd: pace.expectEnd });
+    return new LocalEngine(new GraphEngine(backend, options), found, pace, file);
   }
 
   async load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
@@ -56,6 +68,7 @@ export class LocalEngine implements Engine {
 
   async close(): Promise<void> {
     await this.#engine.close();
+    this.#pace.stop();
     this.#trace?.close();
     this.#found.release();
   }

@@ -24,6 +24,8 @@ export interface WebGpuOptions {
    * software adapter, which compiles slowly and where nothing runs side by side.
    */
   readonly sideBySide?: SideBySide;
+  /** Called with what Backend.expectEnd is told; for hosts on which waiting for the device is asking it. */
+  readonly expectEnd?: (at: number | undefined) => void;
   /** Largest binding to use, for tests of cut tables. Default: the device's. */
   readonly maxBindingBytes?: number;
 }
@@ -44,6 +46,7 @@ export class WebGpuBackend implements Backend {
   readonly #memory: SharedMemory;
   readonly #slots: readonly Slot[];
   readonly #stagingBudgetBytes: number;
+  readonly expectEnd: (at: number | undefined) => void;
   readonly #clock: DeviceClock | undefined;
   readonly #context: WebGpuContext;
   readonly #executables = new Set<WebGpuExecutable>();
@@ -54,6 +57,7 @@ export class WebGpuBackend implements Backend {
   constructor(device: GPUDevice, options: WebGpuOptions = {}) {
     const { limits } = device;
     this.#device = device;
+    this.expectEnd = options.expectEnd ?? (() => {});
     this.caps = {
       software: options.software ?? isSoftwareAdapter(device.adapterInfo),
       maxWorkgroupInvocations: limits.maxComputeInvocationsPerWorkgroup,

@@ -61,8 +61,9 @@ class FakeDevice {
         stagingBudgetBytes: this.stagingBudgetBytes,
       },
       waveBytes: WAVE_BYTES,
+      expectEnd: () => {},
       caps: { features: new Set<string>() } as unknown as Backend['caps'],
-    } as Backend;
+    } as unknown as Backend;
   }
 
   target(plan: Plan, rowsPerWave: number, failure: () => Error | undefined = () => undefined): Target {
