@@ -101,21 +101,16 @@ export class GraphEngine {
    * loading and show the cost model what waves of few and of many rows take. A model with symbols besides the rows has
    * no size to be run at.
    */
-  async #calibrate({ plan, executable, cost }: Target): Promise<void> {
+  async #calibrate(target: Target): Promise<void> {
+    const { plan, executable } = target;
     if (plan.otherSymbols.length > 0) return;
     const most = plan.concatenable ? executable.rowsPerWave(new Map()) : 1;
     const sizes = this.#backend.caps.software ? [1] : CALIBRATION_ROWS.map((rows) => Math.min(rows, most));
     for (const [i, rows] of sizes.entries()) {
       const bindings = waveBindings(plan, new Map(), rows, 1);
       const inputs = plan.inputs.map(({ dtype, shape }) => allocate(dtype, sizeOf(concreteShape(shape, bindings))));
-      const wave = { bindings, queries: [{ rows, firstRow: 0, inputs }] };
-      const { deviceUs = 0, begunAt, submittedAt, results } = await executable.submit(wave, 'wave');
-      for (const result of results) {
-        // Zeros may be bad data to a model; that is for its queries to find out.
-        if ('error' in result && result.error.code !== 'INDEX_OUT_OF_RANGE') throw result.error;
-      }
       // The first wave pays for what is done once.
-      if (i > 0) cost.observe(bindings, rows, { deviceUs, hostUs: 1000 * (submittedAt - begunAt) });
+      await this.#scheduler.calibrate(target, bindings, { rows, firstRow: 0, inputs }, i > 0);
     }
   }
 

@@ -1,4 +1,4 @@
-import type { Backend, QueryResult, Timing, WaveOutcome } from '../backends/backend.js';
+import type { Backend, QueryResult, Timing, WaveOutcome, WaveQuery } from '../backends/backend.js';
 import { knownData, waveBindings, type Plan } from '../compile/plan.js';
 import { rowFactor } from '../compile/rows.js';
 import { BraidError, toBraidError } from '../errors.js';
@@ -255,6 +255,33 @@ export class Scheduler {
     wave.forEach((query, i) => query.settle(results[i]!));
     // Answers are delivered before the next wave is made, so that callers who ask again at once are in it.
     this.#arm();
+  }
+
+  /**
+   * Runs a wave of one query beside those of the pool, and shows it to the cost model where `observed`. Does nothing where waves
+   * in flight leave no room for it.
+   * @throws BraidError what the device did wrong.
+   */
+  async calibrate(
+    { executable, cost }: Target,
+    bindings: Bindings,
+    query: WaveQuery,
+    observed: boolean,
+  ): Promise<void> {
+    const lease = this.#staging.lease(this.#backend.waveBytes, 0);
+    if (!lease) return;
+    try {
+      const outcome = await executable.submit({ bindings, queries: [query] }, 'wave');
+      const [result] = outcome.results;
+      // What is made up may be bad data to a model; that is for its queries to find out.
+      if (result && 'error' in result && result.error.code !== 'INDEX_OUT_OF_RANGE') throw result.error;
+      const { deviceUs = 0, begunAt, submittedAt, readbackUs } = outcome;
+      const hostUs = 1000 * (submittedAt - begunAt) + readbackUs;
+      if (observed) cost.observe(bindings, query.rows, { deviceUs, hostUs });
+    } finally {
+      this.#staging.release(lease, []);
+      this.#arm();
+    }
   }
 
   #leaseStaging(lane: number): Lease {
