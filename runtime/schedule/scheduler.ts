@@ -44,6 +44,8 @@ export class Scheduler {
   #armedAt: number | undefined;
   #timer: { readonly at: number; readonly handle: ReturnType<typeof setTimeout> } | undefined;
   #lastDoneAt = 0;
+  /** Waves of calibrate() that hold staging memory. */
+  #calibrating = 0;
   #scheduleUs = 0;
 
   constructor(backend: Backend, options: ScheduleOptions = {}, trace?: TraceSink) {
@@ -182,7 +184,8 @@ export class Scheduler {
 
   /** Whether the staging budget carries one more wave; where nothing runs whose end would help, a wave is made to be refused. */
   #roomForWave(): boolean {
-    return this.#load.inFlight === 0 || this.#staging.hasRoom(this.#backend.waveBytes);
+    const alone = this.#load.inFlight === 0 && this.#calibrating === 0;
+    return alone || this.#staging.hasRoom(this.#backend.waveBytes);
   }
 
   #expire(now: number): void {
@@ -270,6 +273,7 @@ export class Scheduler {
   ): Promise<void> {
     const lease = this.#staging.lease(this.#backend.waveBytes, 0);
     if (!lease) return;
+    this.#calibrating++;
     try {
       const outcome = await executable.submit({ bindings, queries: [query] }, 'wave');
       const [result] = outcome.results;
@@ -279,6 +283,7 @@ export class Scheduler {
       const hostUs = 1000 * (submittedAt - begunAt) + readbackUs;
       if (observed) cost.observe(bindings, query.rows, { deviceUs, hostUs });
     } finally {
+      this.#calibrating--;
       this.#staging.release(lease, []);
       this.#arm();
     }

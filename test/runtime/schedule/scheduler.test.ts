@@ -72,7 +72,7 @@ class FakeDevice {
       dispatches: 1,
       rowsPerWave: () => (plan.rowAnalysis.parallel ? rowsPerWave : Number.POSITIVE_INFINITY),
       release: () => {},
-      submit: (wave, _timing, onSubmitted) => this.#submit(plan.name, wave, failure(), onSubmitted!),
+      submit: (wave, _timing, onSubmitted = () => {}) => this.#submit(plan.name, wave, failure(), onSubmitted),
     };
     return { plan, executable, cost: new CostModel(plan, 1, GPU_RATES) };
   }
@@ -404,6 +404,25 @@ describe('the scheduler', () => {
     const small = new Scheduler(device.backend);
     await expectRejection('OVERLOADED', /a wave takes 1024 bytes of staging memory; the budget is 768/, run(small));
     expect(small.report()).toMatchObject({ waiting: { queries: 0 } });
+  });
+
+  it('calibrates beside waves in flight, where there is room', async () => {
+    const device = new FakeDevice(8, () => 2);
+    device.stagingBudgetBytes = WAVE_BYTES + 100;
+    const target = device.target(PLANS[0]!, 4);
+    const scheduler = new Scheduler(device.backend);
+    const { bindings, inputs } = queryOf(PLANS[0]!, 4);
+    const calibrate = (): Promise<void> =>
+      scheduler.calibrate(target, bindings, { rows: 4, firstRow: 0, inputs }, true);
+    const running = scheduler.run(target, bindings, inputs);
+    await Promise.resolve();
+    await calibrate();
+    await running;
+    expect([device.mostInFlight, device.waves.length, target.cost.waves]).toEqual([1, 1, 1]);
+    // The query comes while the calibration has all the room, and runs after it.
+    await Promise.all([calibrate(), scheduler.run(target, bindings, inputs)]);
+    expect([device.mostInFlight, device.waves.length, target.cost.waves]).toEqual([1, 3, 3]);
+    expect(scheduler.report().staging.leasedBytes).toBe(0);
   });
 
   it('reports what it did', async () => {
