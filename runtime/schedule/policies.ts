@@ -40,7 +40,7 @@ const batch = ({ maxBatchRows = Number.POSITIVE_INFINITY, queueDelayMs = 1 }: Sc
   },
 });
 
-/** A wave on the device and one staged behind it: a policy may put more before it where those two end too soon. */
+/** A wave on the device and one staged behind it. */
 const WAVES_BEFORE_DEVICE = 2;
 
 /**
@@ -56,16 +56,16 @@ export function cutPays(rows: number, deviceUs: (rows: number) => number, hostUs
 /**
  * RecOS for a device with one queue: a wave whenever the device has room for one, of everything that waits for a model,
  * cut where the cost model says that overlap pays. Deadlines in danger go first, then who came first. No more waves are
- * put before the device than keep it busy, one on it and one behind: a query that waits in the pool joins others, one that
- * waits on the device does not.
+ * put before the device than keep it busy: a query that waits in the pool joins others, one that waits on the device
+ * does not.
  */
 const recos = ({ maxBatchRows = Number.POSITIVE_INFINITY, queueDelayMs = 0 }: ScheduleOptions): Policy => ({
   name: 'recos',
   next(situation) {
     const { now, load, pool } = situation;
+    if (load.inFlight >= WAVES_BEFORE_DEVICE) return undefined;
     const group = mostUrgent(situation);
     if (!group) return undefined;
-    if (load.inFlight >= WAVES_BEFORE_DEVICE && !runsDry(situation, group)) return undefined;
     if (queueDelayMs > 0 && load.inFlight === 0) {
       const due = group.oldest.arrivedAt + queueDelayMs;
       if (due > now && group.rows < group.oldest.rowsPerWave) return { waitUntil: due };
@@ -88,14 +88,6 @@ const recos = ({ maxBatchRows = Number.POSITIVE_INFINITY, queueDelayMs = 0 }: Sc
     return { group, maxRows, maxQueries: Number.POSITIVE_INFINITY };
   },
 });
-
-/**
- * Whether the device is done with what it has before the host has staged the group's wave, and none of the group's model is
- * in flight, whose queries might come back and join.
- */
-function runsDry({ now, load }: Situation, { target, rows }: PoolGroup): boolean {
-  return load.rowsInFlight(target) === 0 && load.outstandingUs(now) <= target.cost.hostUs(rows);
-}
 
 /** The group with a deadline that would pass if it waited for another wave, or the one that came first. */
 function mostUrgent({ now, load, pool }: Situation): PoolGroup | undefined {

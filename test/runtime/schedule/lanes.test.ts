@@ -2,9 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Bound } from '../../../runtime/compile/kernel.js';
 import { chooseLane } from '../../../runtime/schedule/lanes.js';
 import { LoadMonitor, type LaneLoad } from '../../../runtime/schedule/monitor.js';
-import { cutPays, makePolicy } from '../../../runtime/schedule/policies.js';
-import { Pool } from '../../../runtime/schedule/pool.js';
-import type { Target } from '../../../runtime/schedule/query.js';
+import { cutPays } from '../../../runtime/schedule/policies.js';
 
 const lanes = (...loads: [number, Bound?][]): LaneLoad[] =>
   loads.map(([outstandingUs, bound], lane) => ({ lane, waves: bound ? 1 : 0, outstandingUs, bound }));
@@ -69,33 +67,5 @@ describe('the load monitor', () => {
     }
     expect(load.busyShare(10_000)).toBeCloseTo(0.4, 1);
     expect(load.busyShare(20_000)).toBeLessThan(0.01);
-  });
-});
-
-describe('what recos puts before the device', () => {
-  /** Waves of `deviceUs`, two of them in flight, and a query of a model that takes the host `hostUs` to stage. */
-  function decide({ deviceUs, hostUs, same = false }: { deviceUs: number; hostUs: number; same?: boolean }): unknown {
-    const target = (name: string) =>
-      ({
-        plan: { name, otherSymbols: [] },
-        cost: { deviceUs: () => deviceUs, hostUs: () => hostUs },
-      }) as unknown as Target;
-    const [a, b, c] = [target('a'), target('b'), target('c')];
-    const load = new LoadMonitor(8, false, 0);
-    for (const t of [a, b])
-      load.submitted(load.begin({ lane: 0, bound: 'memory', expectedUs: deviceUs, rows: 8, target: t }, 0), 0);
-    const pool = new Pool();
-    const query = { firstRow: 0, inputs: [], deadlineAt: Number.POSITIVE_INFINITY, settle: () => {} };
-    pool.add({ ...query, target: same ? a : c, bindings: new Map(), rows: 8, rowsPerWave: 64, arrivedAt: 0 });
-    return makePolicy({}).next({ now: 0.01, pool, load });
-  }
-
-  it('is two waves, where they keep it busy while the host stages another', () => {
-    expect(decide({ deviceUs: 300, hostUs: 200 })).toBeUndefined();
-  });
-
-  it('is one more of another model, where it would run dry', () => {
-    expect(decide({ deviceUs: 50, hostUs: 200 })).toMatchObject({ maxRows: 8 });
-    expect(decide({ deviceUs: 50, hostUs: 200, same: true })).toBeUndefined();
   });
 });
