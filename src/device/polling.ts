@@ -87,7 +87,7 @@ class Polling {
 const polling = new Polling();
 
 /** Milliseconds between two questions from the expected end on; on a software adapter whoever asks takes the device's time. */
-export const POLL_MS = { hardware: 0.02, software: 2 } as const;
+export const POLL_MS = { hardware: 0.01, software: 2 } as const;
 
 /** Paces what Dawn asks one device. */
 export interface Pace {
