@@ -62,7 +62,7 @@ export function cutPays(rows: number, deviceUs: (rows: number) => number, hostUs
 const recos = ({ maxBatchRows = Number.POSITIVE_INFINITY, queueDelayMs = 0 }: ScheduleOptions): Policy => ({
   name: 'recos',
   next(situation) {
-    const { now, load, pool } = situation;
+    const { now, load, pool, software } = situation;
     if (load.inFlight >= WAVES_BEFORE_DEVICE) return undefined;
     const group = mostUrgent(situation);
     if (!group) return undefined;
@@ -74,7 +74,7 @@ const recos = ({ maxBatchRows = Number.POSITIVE_INFINITY, queueDelayMs = 0 }: Sc
     const { cost } = group.target;
     const limit = Math.min(maxBatchRows, rowsPerWave);
     // A single query is a wave anyway, and other models' waves already keep the device busy while this one is staged.
-    const divisible = group.queries > 1 && group.queries === pool.queries;
+    const divisible = !software && group.queries > 1 && group.queries === pool.queries;
     const rows = group.rows + load.rowsInFlight(group.target);
     const cut =
       divisible &&

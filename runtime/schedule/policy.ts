@@ -27,6 +27,8 @@ export interface Situation {
   readonly now: number;
   readonly pool: Pool;
   readonly load: LoadMonitor;
+  /** Whether the device computes on the host's cores: staging beside it then gains nothing. */
+  readonly software: boolean;
 }
 
 /** A wave to make: of which group, how much of it. */

@@ -168,8 +168,9 @@ export class Scheduler {
     const began = performance.now();
     let since: number | undefined = armedAt;
     this.#expire(began);
+    const { software } = this.#backend.caps;
     while (this.#pool.queries > 0 && this.#load.inFlight < this.#backend.wavesInFlight && this.#roomForWave()) {
-      const decision = this.#policy.next({ now: performance.now(), pool: this.#pool, load: this.#load });
+      const decision = this.#policy.next({ now: performance.now(), pool: this.#pool, load: this.#load, software });
       if (!decision) break;
       if ('waitUntil' in decision) {
         this.#wakeAt(decision.waitUntil);
