@@ -1,16 +1,17 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
 import { ERROR_BUFFER } from './errors.js';
+import { declareRead, enterRow, readElement, readType, type StoredType } from './packed.js';
 import {
   declareParameters,
   declareStorage,
   stridedOffsets,
-  type ElementType,
   type ParameterField,
   type WebGpuProgram,
 } from './program.js';
 
 export interface GatherOptions {
-  readonly data: ElementType;
+  /** Of `i8`, whole rows are copied: runs behind one index. */
+  readonly data: StoredType;
   readonly indices: 'i32' | 'i64';
   /** Dimensions of the output in front of the runs that are copied whole, after merging. */
   readonly rank: number;
@@ -55,12 +56,13 @@ export function gather(options: GatherOptions): WebGpuProgram {
     { variable: 'ids_at', strides: 'ids_strides', start: 'ids_start' },
     { variable: 'out_at', strides: 'out_strides', start: 'out_start' },
   ]);
-  const zero = data === 'i64' ? 'vec2<u32>()' : `${data}()`;
+  const element = readType(data);
+  const zero = element === 'i64' ? 'vec2<u32>()' : `${element}()`;
   const source = wgsl`
 ${declareParameters(fields)}
-${declareStorage(1, 'data', data, 'read')}
+${declareRead(1, 'data', data)}
 ${declareStorage(2, 'ids', indices, 'read')}
-${declareStorage(3, 'out', data, 'read_write')}
+${declareStorage(3, 'out', element, 'read_write')}
 ${ERROR_BUFFER(4)}
 @compute @workgroup_size(${workgroupSize})
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
@@ -93,7 +95,8 @@ ${offsets}
       }
     } else if (index - first < blocks[z].held) {
       let from_at = data_at + (index - first) * blocks[z].axis_stride;
-      for (var e = lane; e < run; e += lanes) { out[out_at + e * out_stride] = data[from_at + e * data_stride]; }
+      ${enterRow('data', data, 'from_at')}
+      for (var e = lane; e < run; e += lanes) { out[out_at + e * out_stride] = ${readElement('data', data, 'from_at', 'e * data_stride')}; }
     }
   }
 }`;
