@@ -1,6 +1,6 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
 import { ERROR_BUFFER } from './errors.js';
-import { declareRead, readElement, readType, type StoredType } from './packed.js';
+import { declareRead, declareReadFours, readElement, readType, type FourType, type StoredType } from './packed.js';
 import { declareParameters, declareStorage, listItem, type ParameterField, type WebGpuProgram } from './program.js';
 
 /** An operand that the body addresses by coordinates of its own. */
@@ -8,6 +8,8 @@ export interface IndexedOperand {
   readonly name: string;
   readonly type: StoredType;
   readonly rank: number;
+  /** The body reads it with readFour, and with nothing else. */
+  readonly fours?: boolean;
 }
 
 export interface IndexedOptions {
@@ -86,7 +88,7 @@ export function indexed(options: IndexedOptions): WebGpuProgram {
   };
   const source = wgsl`
 ${declareParameters(fields)}
-${reads.map((o, b) => declareRead(b + 1, o.name, o.type)).join('\n')}
+${reads.map((o, b) => (o.fours ? declareReadFours(b + 1, o.name, o.type as FourType) : declareRead(b + 1, o.name, o.type))).join('\n')}
 ${writes.map((o, b) => declareStorage(reads.length + b + 1, o.name, readType(o.type), 'read_write')).join('\n')}
 #if ${reportsErrors}
 ${ERROR_BUFFER(operands.length + 1)}
@@ -105,6 +107,6 @@ ${inner.flat().join('\n')}
 ${options.body(access).replaceAll(/\bp\./g, 'blocks[z].')}
   }
 }`;
-  const types = operands.map((o) => `${o.type}${o.rank}`).join('_');
+  const types = operands.map((o) => `${o.type}${o.fours ? 'v' : ''}${o.rank}`).join('_');
   return { key: `${name}_${types}_r${rank}_w${workgroupSize}`, source, fields, reportsErrors };
 }

@@ -15,29 +15,48 @@ export function readType(type: StoredType): ElementType {
   return type === 'f16' || type === 'i8' ? 'f32' : type;
 }
 
+/** Types of which four neighbours can be read at once. */
+export type FourType = 'f32' | 'f16' | 'i8';
+
 /** The binding of an operand that is read, and the functions that readElement calls. */
 export function declareRead(binding: number, name: string, type: StoredType): string {
   switch (type) {
     case 'f16':
       return `${declareStorage(binding, name, 'u32', 'read')}
-fn ${name}_halves(at: u32) -> vec4<f32> {
-  return vec4<f32>(unpack2x16float(${name}[at >> 1u]), unpack2x16float(${name}[(at >> 1u) + 1u]));
-}
 fn ${name}_half(at: u32) -> f32 { return unpack2x16float(${name}[at >> 1u] >> ((at & 1u) << 4u)).x; }`;
     case 'i8':
-      return `${declareStorage(binding, name, 'u32', 'read')}
-// Scale and offset of the row whose codes begin at \`row\`.
-fn ${name}_row(row: u32) -> vec2<f32> {
-  let at = row / 4u - 2u;
-  return vec2<f32>(bitcast<f32>(${name}[at]), bitcast<f32>(${name}[at + 1u]));
-}
-fn ${name}_codes(at: u32) -> vec4<f32> {
-  return vec4<f32>(bitcast<vec4<i32>>(vec4<u32>(${name}[at >> 2u]) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u));
-}
+      return `${declareCodes(binding, name)}
 fn ${name}_code(at: u32) -> f32 { return f32(bitcast<i32>(${name}[at >> 2u] << (24u - ((at & 3u) << 3u))) >> 24u); }`;
     default:
       return declareStorage(binding, name, type, 'read');
   }
+}
+
+/** As declareRead, for readFour alone. */
+export function declareReadFours(binding: number, name: string, type: FourType): string {
+  const bind = (vector: string): string =>
+    `@group(0) @binding(${binding}) var<storage, read> ${name}: array<${vector}>;
+fn ${name}_four(at: u32) -> vec4<f32> { let four = ${name}[at >> 2u]; return`;
+  switch (type) {
+    case 'f16':
+      return `${bind('vec2<u32>')} vec4<f32>(unpack2x16float(four.x), unpack2x16float(four.y)); }`;
+    case 'i8':
+      return `${declareCodes(binding, name)}
+fn ${name}_four(at: u32) -> vec4<f32> {
+  return vec4<f32>(bitcast<vec4<i32>>(vec4<u32>(${name}[at >> 2u]) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u));
+}`;
+    default:
+      return `${bind('vec4<f32>')} four; }`;
+  }
+}
+
+function declareCodes(binding: number, name: string): string {
+  return `${declareStorage(binding, name, 'u32', 'read')}
+// Scale and offset of the row whose codes begin at \`row\`.
+fn ${name}_row(row: u32) -> vec2<f32> {
+  let at = row / 4u - 2u;
+  return vec2<f32>(bitcast<f32>(${name}[at]), bitcast<f32>(${name}[at + 1u]));
+}`;
 }
 
 /** A declaration that reading elements of the row at `row` takes, once a row. */
@@ -57,9 +76,8 @@ export function readElement(name: string, type: StoredType, row: string, at: str
   }
 }
 
-/** As readElement, of four elements, where `row + at` is a multiple of 4. */
-export function readFour(name: string, type: 'f16' | 'i8', row: string, at: string): string {
-  return type === 'f16'
-    ? `${name}_halves(${row} + ${at})`
-    : `fma(${name}_codes(${row} + ${at}), vec4<f32>(${name}_scale.x), vec4<f32>(${name}_scale.y))`;
+/** As readElement, of four elements as a vec4<f32>, where `row + at` is a multiple of 4. */
+export function readFour(name: string, type: FourType, row: string, at: string): string {
+  const four = `${name}_four(${row} + ${at})`;
+  return type === 'i8' ? `fma(${four}, vec4<f32>(${name}_scale.x), vec4<f32>(${name}_scale.y))` : four;
 }

@@ -125,10 +125,11 @@ for (const model of options.models.split(',')) {
     }
   }
   for (const { executable } of variants) executable.release();
-}
-if (options.json !== undefined) {
-  const run = { date: new Date().toISOString(), device: info.adapter, driver: info.driver, options, figures };
-  await writeFile(options.json, `${JSON.stringify(run, undefined, 2)}\n`);
+  // After each model, so that a run that is cut short leaves what it had.
+  if (options.json !== undefined) {
+    const run = { date: new Date().toISOString(), device: info.adapter, driver: info.driver, options, figures };
+    await writeFile(options.json, `${JSON.stringify(run, undefined, 2)}\n`);
+  }
 }
 backend.close();
 release();

@@ -1,5 +1,5 @@
 import { INDEX_HELPERS } from '../../../shaders/indexed.js';
-import { enterRow, readFour } from '../../../shaders/packed.js';
+import { enterRow, readFour, type FourType } from '../../../shaders/packed.js';
 import type { PackedUse } from '../../compile/kernel.js';
 import type { Lowering } from '../../compile/lowering.js';
 import { isWhole } from '../../compile/packed.js';
@@ -21,13 +21,13 @@ const MODES: Readonly<Record<string, { readonly initial: string; readonly step: 
 const FEATURES = 4;
 
 /** How the body takes its table: the types it knows, and the one that it reads four features at a time of. */
-function tableUse(table: View): { readonly packed: PackedUse; readonly fours: 'f16' | 'i8' | undefined } {
+function tableUse(table: View): { readonly packed: PackedUse; readonly fours: FourType | undefined } {
   const packed: PackedUse = { as: 'table', types: isWhole(table) ? ['f16', 'i8'] : ['f16'] };
   const stored = storedType(table);
   // Rows of codes end on whole words.
   if (stored === 'i8') return { packed, fours: stored };
-  const isRun = equal(table.strides[1]!, 1) && divideExact(table.shape[1]!, 4) !== undefined;
-  return { packed, fours: stored === 'f16' && isRun && isAligned(table, [0]) ? stored : undefined };
+  const isRun = equal(table.strides[1]!, 1) && divideExact(table.shape[1]!, 4) !== undefined && isAligned(table, [0]);
+  return { packed, fours: isRun && (stored === 'f16' || stored === 'f32') ? stored : undefined };
 }
 
 interface Form {
@@ -172,7 +172,6 @@ const EMBEDDING_BAG: Operator = {
             ends && 'ends',
             before && 'adds',
             !last && 'part',
-            fours && 'fours',
           ]
             .filter(Boolean)
             .join('_'),
@@ -186,6 +185,7 @@ const EMBEDDING_BAG: Operator = {
           },
           writes: { out: into },
           packed: { table: packed },
+          fours: fours && 'table',
           space: [bags, ceilDivide(features, FEATURES)],
           integers: {
             size,

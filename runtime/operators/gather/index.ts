@@ -13,7 +13,7 @@ import {
   storedType,
   type View,
 } from '../../compile/view.js';
-import { add, ceilDivide, compare, divideExact, mul, product, type Dim } from '../../graph/dim.js';
+import { add, ceilDivide, compare, divideExact, equal, mul, product, type Dim } from '../../graph/dim.js';
 import { sizeOf } from '../../graph/tensor.js';
 import { flatWorkgroups } from '../elementwise/kernel.js';
 import { knownDims } from '../elementwise/fold.js';
@@ -86,6 +86,10 @@ export function gatherStep(call: GatherCall): Omit<Step, 'node'> {
   const count = product(shape);
   const stored = storedType(view);
   const indexType = deviceType(indices.dtype);
+  const isFour = stored === 'f32' || stored === 'f16' || stored === 'i8';
+  const whole = (dim: Dim): boolean => divideExact(dim, 4) !== undefined;
+  const starts = [view.offset, output.offset, view.strides[axis]!, ...strides[0]!, ...strides[2]!];
+  const vectors = isFour && whole(run) && [...runStrides].every((s) => equal(s, 1)) && starts.every(whole);
   const header = stored === 'i8' ? ROW_HEADER_BYTES : 0;
   const moved = add(
     mul(elementsOf(output), deviceBytes(stored) + deviceBytes(deviceType(output.dtype))),
@@ -107,6 +111,7 @@ export function gatherStep(call: GatherCall): Omit<Step, 'node'> {
       const lanes = caps.software ? 1 : ceilDivide(run, ELEMENTS_PER_LANE);
       const program = gather({
         data: stored,
+        vectors,
         indices: indexType === 'i64' ? 'i64' : 'i32',
         rank: Math.max(1, shape.length),
         workgroupSize,

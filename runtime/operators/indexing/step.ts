@@ -14,6 +14,8 @@ export interface IndexedCall {
   readonly writes: Readonly<Record<string, View>>;
   /** Operands that are read which the body takes packed too. */
   readonly packed?: Readonly<Record<string, PackedUse>>;
+  /** The operand that the body reads four elements at a time. */
+  readonly fours?: string | undefined;
   /** What the invocations walk. Default: the shape of the first view written. */
   readonly space?: readonly Dim[];
   readonly integers?: Readonly<Record<string, Dim>>;
@@ -52,6 +54,7 @@ export function indexedStep(call: IndexedCall): Omit<Step, 'node'> {
         name,
         type: storedType(view),
         rank: view.shape.length,
+        fours: name === call.fours,
       });
       const program = indexed({
         name: call.variant ? `${call.name}_${call.variant}` : call.name,

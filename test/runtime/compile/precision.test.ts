@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import {
+  castTensor,
   compile,
   GraphBuilder,
   GraphEngine,
@@ -50,7 +51,7 @@ function lookups(random: Random, rows = random.int(2, 9)): { graph: Graph; input
   const output = (name: string, op: string, inputs: string[], attributes = {}, domain = ''): void =>
     b.output(b.op(op, inputs, attributes, { outputs: [name], domain }), 'float32');
   const parts: string[] = [];
-  for (const width of [1, 2, 3, 9, 12, 15, 16, 17, 31, 70]) {
+  for (const width of [1, 3, 9, 12, 16, 31, 70]) {
     const spread = 10 ** random.int(-3, 3);
     const table = b.constant(`table${width}`, random.floats([rows, width], -spread, spread));
     // Into a window of a concatenation, whose rows begin anywhere.
@@ -76,20 +77,20 @@ function lookups(random: Random, rows = random.int(2, 9)): { graph: Graph; input
 
 type Size = readonly [m: number, n: number, k: number];
 
-/** Products with a matrix as it is and transposed, or one of them; of one row where m is 1. */
+/**
+ * Products with a matrix as it is and transposed, or one of them; of one row where m is 1. Weights are halves: what does not
+ * lose is not loaded twice to be compared.
+ */
 function products(random: Random, sizes: readonly Size[], forms: readonly ('plain' | 'turned')[]): Graph {
   const b = new GraphBuilder('products');
   for (const [i, [m, n, k]] of sizes.entries()) {
-    const x = m === 1 ? b.constant(`line${i}`, random.floats([1, k])) : b.input(`x${i}`, 'float32', ['n', m, k]);
-    const plain = b.constant(`plain${i}`, random.floats([k, n]));
-    if (m === 1) {
-      const more = b.input(`y${i}`, 'float32', ['n', 1, n]);
-      b.output(b.op('Add', [b.op('MatMul', [x, plain]), more], {}, { outputs: [`line of ${n}`] }), 'float32');
-      continue;
-    }
+    // A single row is one in the model; others are of a batch.
+    const x = b.input(`x${i}`, 'float32', m === 1 ? [1, k] : ['n', m, k]);
+    const halves = (...dims: [number, number]) => tensorOf('float16', dims, random.floats(dims).data as Float32Array);
+    const plain = b.constant(`plain${i}`, castTensor(halves(k, n), 'float32'));
     if (forms.includes('plain')) b.output(b.op('MatMul', [x, plain], {}, { outputs: [`plain ${i}`] }), 'float32');
     if (!forms.includes('turned')) continue;
-    const turned = b.constant(`turned${i}`, random.floats([n, k]));
+    const turned = b.constant(`turned${i}`, castTensor(halves(n, k), 'float32'));
     const flat = b.op('Reshape', [x, b.constant(`flat${i}`, tensorOf('int64', [2], [-1, k]))]);
     b.output(b.op('Gemm', [flat, turned], { transB: 1 }, { outputs: [`turned ${i}`] }), 'float32');
   }
@@ -98,7 +99,7 @@ function products(random: Random, sizes: readonly Size[], forms: readonly ('plai
 
 function productInputs(random: Random, { inputs }: Graph, n: number): Record<string, Tensor> {
   return Object.fromEntries(
-    inputs.map(({ name, shape }) => [name, random.floats([n, ...(shape!.slice(1) as number[])])]),
+    inputs.map(({ name, shape }) => [name, random.floats(shape!.map((d) => (d === 'n' ? n : (d as number))))]),
   );
 }
 
@@ -110,7 +111,7 @@ describe('weights in fewer bits', () => {
     for (const engine of engines) {
       const { graph, inputs } = lookups(random);
       const stored = storedTypes(plan(graph, precision));
-      expect(Object.keys(stored)).toHaveLength(16);
+      expect(Object.keys(stored)).toHaveLength(13);
       expect(stored['table70']).toBe(precision === INT8 ? 'i8' : 'f16');
       expect(await storedProblems(engine, graph, precision, inputs)).toEqual([]);
       const none = Object.fromEntries(
@@ -129,7 +130,7 @@ describe('weights in fewer bits', () => {
       ['plain', 'turned'],
     );
     for (const n of [1, 3])
-      expect(await storedProblems(engines[0]!, graph, HALF, productInputs(random, graph, n))).toEqual([]);
+      expect(await storedProblems(engines[0]!, graph, {}, productInputs(random, graph, n))).toEqual([]);
   });
 
   // One row, few columns, few rows; tiles that read vectors along k, and across; single elements, k cut.
@@ -145,7 +146,8 @@ describe('weights in fewer bits', () => {
     async ({ size, form, n }) => {
       const random = new Random();
       const graph = products(random, [size], [form]);
-      expect(await storedProblems(engines[1]!, graph, HALF, productInputs(random, graph, n))).toEqual([]);
+      expect(plan(graph).precision).toMatchObject({ float16: 1, isLossy: false });
+      expect(await storedProblems(engines[1]!, graph, {}, productInputs(random, graph, n))).toEqual([]);
     },
   );
 
