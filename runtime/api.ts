@@ -1,3 +1,4 @@
+import type { Accuracy } from './accuracy.js';
 import type { DataType, TensorData } from './graph/dtype.js';
 import type { Tensor } from './graph/tensor.js';
 
@@ -6,6 +7,18 @@ export interface TensorSpec {
   readonly name: string;
   readonly dtype: DataType;
   readonly shape: readonly (number | string)[];
+}
+
+/** Weights that the device holds in fewer bits than float32, and what that costs. */
+export interface PrecisionSummary {
+  /** Numbers of weights stored as float16, and as int8. */
+  readonly float16: number;
+  readonly int8: number;
+  /** Device memory in bytes that they take, and that they would take more as float32. */
+  readonly storedBytes: number;
+  readonly savedBytes: number;
+  /** How far outputs are from those with float32 weights. Absent where storing lost nothing. */
+  readonly accuracy?: Accuracy | { readonly notMeasured: string };
 }
 
 /** What `braid inspect` prints. */
@@ -22,6 +35,7 @@ export interface ModelSummary {
   /** Nodes folded at load, that never reach the device. */
   readonly foldedNodes: number;
   readonly parameters: number;
+  readonly precision: PrecisionSummary;
   readonly memory: {
     readonly weightBytes: number;
     readonly arenaBytes: number;

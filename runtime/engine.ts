@@ -1,16 +1,25 @@
-import type { Model, ModelSummary, RunOptions, TensorInput, TensorSpec } from './api.js';
-import type { Backend } from './backends/backend.js';
+import {
+  measureAccuracy,
+  precisionNotices,
+  precisionSummary,
+  takeSample,
+  type Accuracy,
+  type Sample,
+} from './accuracy.js';
+import type { Model, ModelSummary, PrecisionSummary, RunOptions, TensorInput, TensorSpec } from './api.js';
+import type { Backend, Executable } from './backends/backend.js';
 import {
   bindSymbols,
   compile,
   concreteShape,
   printPlan,
   waveBindings,
-  type CompileOptions,
+  type ModelSettings,
   type Plan,
   type PlanValue,
 } from './compile/plan.js';
-import { BraidError } from './errors.js';
+import { FULL_PRECISION } from './compile/precision.js';
+import { BraidError, toBraidError } from './errors.js';
 import { allocate, arrayName, holds, type TensorData } from './graph/dtype.js';
 import type { Graph } from './graph/graph.js';
 import { sizeOf, type Tensor } from './graph/tensor.js';
@@ -27,10 +36,8 @@ export interface GraphEngineOptions {
   readonly trace?: TraceSink;
 }
 
-export interface GraphLoadOptions {
+export interface GraphLoadOptions extends ModelSettings {
   readonly name?: string;
-  readonly rows?: CompileOptions['rows'];
-  readonly shared?: CompileOptions['shared'];
   readonly onProgress?: (stage: 'compile' | 'upload' | 'pipelines', done: number, total: number) => void;
 }
 
@@ -68,32 +75,55 @@ export class GraphEngine {
 
   async #load(graph: Graph, options: GraphLoadOptions): Promise<Model> {
     this.#checkOpen();
-    const named = options.name === undefined ? graph : { ...graph, name: options.name };
-    options.onProgress?.('compile', 0, 1);
-    const plan = compile(named, {
-      maxBindingBytes: this.#backend.maxBindingBytes,
-      ...(options.rows === undefined ? {} : { rows: options.rows }),
-      ...(options.shared === undefined ? {} : { shared: options.shared }),
-    });
-    options.onProgress?.('compile', 1, 1);
-    const executable = await this.#backend.prepare(plan, options.onProgress);
+    const { name, onProgress, ...settings } = options;
+    const named = name === undefined ? graph : { ...graph, name };
+    const { maxBindingBytes } = this.#backend;
+    onProgress?.('compile', 0, 1);
+    const plan = compile(named, { ...settings, maxBindingBytes });
+    onProgress?.('compile', 1, 1);
+    // Before the model's own memory is taken: both need not fit at once.
+    const sample = plan.precision.isLossy
+      ? await this.#sample(compile(named, { ...settings, maxBindingBytes, precision: FULL_PRECISION }))
+      : undefined;
+    const executable = await this.#backend.prepare(plan, onProgress);
     const rates = this.#backend.caps.software ? SOFTWARE_RATES : GPU_RATES;
     const target: Target = { plan, executable, cost: new CostModel(plan, executable.dispatches, rates) };
+    let accuracy: Accuracy | undefined;
     try {
       this.#checkOpen();
       await this.#calibrate(target);
+      this.#checkOpen();
+      accuracy = sample && 'rows' in sample ? await measureAccuracy(sample, plan, executable) : undefined;
       this.#checkOpen();
     } catch (error) {
       executable.release();
       throw error;
     }
-    const model = new GraphModel(target, this.#scheduler, () => {
+    const unknown = sample && 'reason' in sample ? sample.reason : undefined;
+    const model = new GraphModel(target, this.#scheduler, precisionSummary(plan, accuracy, unknown), () => {
       this.#models.delete(model);
       this.#scheduler.targets.delete(target);
     });
     this.#models.add(model);
     this.#scheduler.targets.add(target);
     return model;
+  }
+
+  /** What a plan with float32 weights answers to random rows, or why that is not known. Its memory is free again after. */
+  async #sample(plan: Plan): Promise<Sample | { readonly reason: string }> {
+    let executable: Executable | undefined;
+    try {
+      executable = await this.#backend.prepare(plan);
+      return await takeSample(plan, executable, this.#backend.caps.software ? 64 : 256);
+    } catch (error) {
+      const { code, message } = toBraidError(error);
+      // Too large as float32 for the device, or ids that only its users know: no reason not to serve it.
+      if (code === 'OVERLOADED' || code === 'MODEL_UNSUPPORTED' || code === 'INDEX_OUT_OF_RANGE')
+        return { reason: message };
+      throw error;
+    } finally {
+      executable?.release();
+    }
   }
 
   /**
@@ -139,13 +169,17 @@ class GraphModel implements Model {
   readonly #target: Target;
   readonly #scheduler: Scheduler;
   readonly #onDispose: () => void;
+  readonly #precision: PrecisionSummary;
+  readonly notices: readonly string[];
   readonly #running = new Set<Promise<unknown>>();
   #disposed: Promise<void> | undefined;
 
-  constructor(target: Target, scheduler: Scheduler, onDispose: () => void) {
+  constructor(target: Target, scheduler: Scheduler, precision: PrecisionSummary, onDispose: () => void) {
     this.#plan = target.plan;
     this.#target = target;
     this.#scheduler = scheduler;
+    this.#precision = precision;
+    this.notices = [...target.plan.notices, ...precisionNotices(precision)];
     this.#onDispose = onDispose;
     this.inputs = this.#plan.inputs.map(specOf);
     this.outputs = this.#plan.outputs.map(specOf);
@@ -153,10 +187,6 @@ class GraphModel implements Model {
 
   get name(): string {
     return this.#plan.name;
-  }
-
-  get notices(): readonly string[] {
-    return this.#plan.notices;
   }
 
   async run(inputs: Readonly<Record<string, TensorInput>>, options: RunOptions = {}): Promise<Record<string, Tensor>> {
@@ -241,10 +271,11 @@ class GraphModel implements Model {
       dispatches: this.#target.executable.dispatches,
       foldedNodes: plan.foldedNodes,
       parameters: plan.parameters,
+      precision: this.#precision,
       memory: this.#target.executable.memory,
       ...(Number.isFinite(most) ? { rowsPerWave: most } : {}),
       ...(plan.rowAnalysis.parallel ? {} : { rowsMixedBy: plan.rowAnalysis.reason }),
-      notices: plan.notices,
+      notices: this.notices,
     });
   }
 

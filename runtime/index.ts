@@ -12,7 +12,8 @@ export type {
 export { isSoftwareAdapter } from './backends/webgpu/adapter.js';
 export { WebGpuBackend, type WebGpuOptions } from './backends/webgpu/index.js';
 export { evaluateGraph } from './backends/reference/evaluate.js';
-export { compile, printPlan, type Plan } from './compile/plan.js';
+export { compile, printPlan, type ModelSettings, type Plan } from './compile/plan.js';
+export { TABLE_PRECISIONS, WEIGHT_PRECISIONS, type Precision } from './compile/precision.js';
 export { BraidError, ERROR_CATALOGUE, type ErrorCode } from './errors.js';
 export { GraphEngine, type GraphEngineOptions, type GraphLoadOptions } from './engine.js';
 export { GraphBuilder } from './graph/builder.js';

@@ -1,16 +1,28 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
 import { ERROR_BUFFER } from './errors.js';
 import {
+  declareRead,
+  declareReadFours,
+  enterRow,
+  readElement,
+  readFour,
+  readType,
+  type FourType,
+  type StoredType,
+} from './packed.js';
+import {
   declareParameters,
   declareStorage,
   stridedOffsets,
-  type ElementType,
   type ParameterField,
   type WebGpuProgram,
 } from './program.js';
 
 export interface GatherOptions {
-  readonly data: ElementType;
+  /** Of `i8`, whole rows are copied: runs behind one index. */
+  readonly data: StoredType;
+  /** Runs of whole multiples of 4 that begin on one, in both memories, are copied in vectors. */
+  readonly vectors: boolean;
   readonly indices: 'i32' | 'i64';
   /** Dimensions of the output in front of the runs that are copied whole, after merging. */
   readonly rank: number;
@@ -27,7 +39,7 @@ export interface GatherOptions {
  * reports the errors.
  */
 export function gather(options: GatherOptions): WebGpuProgram {
-  const { data, indices, rank, workgroupSize } = options;
+  const { data, vectors, indices, rank, workgroupSize } = options;
   const list = Math.max(rank, 2);
   const fields: ParameterField[] = [
     { name: 'count', type: 'u32', length: 1 },
@@ -55,12 +67,19 @@ export function gather(options: GatherOptions): WebGpuProgram {
     { variable: 'ids_at', strides: 'ids_strides', start: 'ids_start' },
     { variable: 'out_at', strides: 'out_strides', start: 'out_start' },
   ]);
-  const zero = data === 'i64' ? 'vec2<u32>()' : `${data}()`;
+  const element = readType(data);
+  const zero = vectors ? 'vec4<f32>()' : element === 'i64' ? 'vec2<u32>()' : `${element}()`;
+  const step = vectors ? 4 : 1;
+  const place = vectors ? '(out_at + e) / 4u' : 'out_at + e * out_stride';
+  const value = vectors
+    ? readFour('data', data as FourType, 'from_at', 'e')
+    : readElement('data', data, 'from_at', 'e * data_stride');
+  const run = `for (var e = lane * ${step}u; e < run; e += lanes * ${step}u)`;
   const source = wgsl`
 ${declareParameters(fields)}
-${declareStorage(1, 'data', data, 'read')}
+${vectors ? declareReadFours(1, 'data', data as FourType) : declareRead(1, 'data', data)}
 ${declareStorage(2, 'ids', indices, 'read')}
-${declareStorage(3, 'out', data, 'read_write')}
+${vectors ? '@group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;' : declareStorage(3, 'out', element, 'read_write')}
 ${ERROR_BUFFER(4)}
 @compute @workgroup_size(${workgroupSize})
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
@@ -89,13 +108,19 @@ ${offsets}
     if (!in_range || index >= axis_size) {
       if (first == 0u) {
         if (lane == 0u) { report(i / blocks[z].row_runs, blocks[z].code, i % blocks[z].row_runs, raw); }
-        for (var e = lane; e < run; e += lanes) { out[out_at + e * out_stride] = ${zero}; }
+        ${run} { out[${place}] = ${zero}; }
       }
     } else if (index - first < blocks[z].held) {
       let from_at = data_at + (index - first) * blocks[z].axis_stride;
-      for (var e = lane; e < run; e += lanes) { out[out_at + e * out_stride] = data[from_at + e * data_stride]; }
+      ${enterRow('data', data, 'from_at')}
+      ${run} { out[${place}] = ${value}; }
     }
   }
 }`;
-  return { key: `Gather_${data}_${indices}_r${rank}_w${workgroupSize}`, source, fields, reportsErrors: true };
+  return {
+    key: `Gather_${data}${vectors ? '_vectors' : ''}_${indices}_r${rank}_w${workgroupSize}`,
+    source,
+    fields,
+    reportsErrors: true,
+  };
 }

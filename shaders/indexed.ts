@@ -1,19 +1,15 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
 import { ERROR_BUFFER } from './errors.js';
-import {
-  declareParameters,
-  declareStorage,
-  listItem,
-  type ElementType,
-  type ParameterField,
-  type WebGpuProgram,
-} from './program.js';
+import { declareRead, declareReadFours, readElement, readType, type FourType, type StoredType } from './packed.js';
+import { declareParameters, declareStorage, listItem, type ParameterField, type WebGpuProgram } from './program.js';
 
 /** An operand that the body addresses by coordinates of its own. */
 export interface IndexedOperand {
   readonly name: string;
-  readonly type: ElementType;
+  readonly type: StoredType;
   readonly rank: number;
+  /** The body reads it with readFour, and with nothing else. */
+  readonly fours?: boolean;
 }
 
 export interface IndexedOptions {
@@ -34,8 +30,10 @@ export interface IndexedOptions {
 
 /** How a body's statements reach memory and parameters. */
 export interface IndexedAccess {
-  /** The element of `operand` at these coordinates, as an expression that can be assigned to. */
+  /** The element of `operand` at these coordinates, as an expression that can be assigned to where the operand is written. */
   at(operand: string, coordinates: readonly string[]): string;
+  /** Where in memory that is, in elements. */
+  place(operand: string, coordinates: readonly string[]): string;
   /** Item `index` of a list of parameters. */
   item(list: string, index: number): string;
 }
@@ -79,15 +77,19 @@ export function indexed(options: IndexedOptions): WebGpuProgram {
   );
   // From the last dimension to the first, two statements each.
   const inner = Array.from({ length: Math.max(0, rank - 1) }, (_, d) => split.slice(2 * d, 2 * d + 2)).reverse();
+  const typeOf = new Map(operands.map((o) => [o.name, o.type]));
+  const offsets = (operand: string, coords: readonly string[]): string =>
+    coords.map((c, d) => `(${c}) * ${listItem(`${operand}_strides`, d)}`).join(' + ') || '0u';
   const access: IndexedAccess = {
     at: (operand, coords) =>
-      `${operand}[${[`blocks[z].${operand}_start`, ...coords.map((c, d) => `(${c}) * ${listItem(`${operand}_strides`, d)}`)].join(' + ')}]`,
+      readElement(operand, typeOf.get(operand)!, `blocks[z].${operand}_start`, offsets(operand, coords)),
+    place: (operand, coords) => `blocks[z].${operand}_start + ${offsets(operand, coords)}`,
     item: listItem,
   };
   const source = wgsl`
 ${declareParameters(fields)}
-${reads.map((o, b) => declareStorage(b + 1, o.name, o.type, 'read')).join('\n')}
-${writes.map((o, b) => declareStorage(reads.length + b + 1, o.name, o.type, 'read_write')).join('\n')}
+${reads.map((o, b) => (o.fours ? declareReadFours(b + 1, o.name, o.type as FourType) : declareRead(b + 1, o.name, o.type))).join('\n')}
+${writes.map((o, b) => declareStorage(reads.length + b + 1, o.name, readType(o.type), 'read_write')).join('\n')}
 #if ${reportsErrors}
 ${ERROR_BUFFER(operands.length + 1)}
 #endif
@@ -105,6 +107,6 @@ ${inner.flat().join('\n')}
 ${options.body(access).replaceAll(/\bp\./g, 'blocks[z].')}
   }
 }`;
-  const types = operands.map((o) => `${o.type}${o.rank}`).join('_');
+  const types = operands.map((o) => `${o.type}${o.fours ? 'v' : ''}${o.rank}`).join('_');
   return { key: `${name}_${types}_r${rank}_w${workgroupSize}`, source, fields, reportsErrors };
 }

@@ -50,6 +50,8 @@ export interface MatMulOptions {
   readonly modulated?: boolean;
   /** Only some elements are stored; see Parts. */
   readonly picked?: boolean;
+  /** B is stored as float16. */
+  readonly halves?: boolean;
 }
 
 /**
@@ -59,10 +61,10 @@ export interface MatMulOptions {
  * Operations 2 m n k. Tiled memory traffic: m k (n / tileN) + k n (m / tileM) + m n words.
  */
 export function matMul({ tile, ...options }: MatMulOptions): WebGpuProgram {
-  const { hasBias, finish, modulated = false, picked = false } = options;
-  const parts = { hasBias, finish, modulated, picked };
+  const { hasBias, finish, modulated = false, picked = false, halves = false } = options;
+  const parts = { hasBias, finish, modulated, picked, halves };
   const { shape, source } = cut(tile, parts);
-  const key = `MatMul_${shape}${modulated ? '_modulated' : ''}${picked ? '_picked' : ''}${hasBias ? '_bias' : ''}${finish ? `_${finish.name}` : ''}`;
+  const key = `MatMul_${shape}${halves ? '_f16' : ''}${modulated ? '_modulated' : ''}${picked ? '_picked' : ''}${hasBias ? '_bias' : ''}${finish ? `_${finish.name}` : ''}`;
   return { key, source, fields: fieldsOf(parts), reportsErrors: false };
 }
 
@@ -145,8 +147,8 @@ ${registers.map(({ name }) => `    var ${name} = vec4<f32>();`).join('\n')}
         let inside = k0 + kk < k;
         let at = b_base + min(k0 + kk, k - 1u) * b_row;
         let column = column0 + c * 4u;
-        let value = vec4<f32>(b[at + min(column, n - 1u) * b_column], b[at + min(column + 1u, n - 1u) * b_column],
-          b[at + min(column + 2u, n - 1u) * b_column], b[at + min(column + 3u, n - 1u) * b_column]);
+        let value = vec4<f32>(load_b(at + min(column, n - 1u) * b_column), load_b(at + min(column + 1u, n - 1u) * b_column),
+          load_b(at + min(column + 2u, n - 1u) * b_column), load_b(at + min(column + 3u, n - 1u) * b_column));
         b_tile[kk * ${tileN / 4}u + c] = select(vec4<f32>(), value, inside);
       }
       workgroupBarrier();
@@ -166,8 +168,8 @@ function direct({ threadM, threadN }: Extract<MatMulTile, { kind: 'direct' }>, p
   const type = threadN === 4 ? 'vec4<f32>' : 'f32';
   const vector = (of: (c: number) => string): string =>
     threadN === 4 ? `vec4<f32>(${range(4).map(of).join(', ')})` : of(0);
-  const weight = vector((c) => `b[b_at + b_column${c}]`);
-  const modulation = vector((c) => `b[b_at + gap + b_column${c}]`);
+  const weight = vector((c) => `load_b(b_at + b_column${c})`);
+  const modulation = vector((c) => `load_b(b_at + gap + b_column${c})`);
   return wgsl`
 ${declarations(parts)}
 @compute @workgroup_size(${DIRECT_WORKGROUP})
@@ -252,7 +254,7 @@ ${all.map((c) => `    let b_column${c} = b_at + min(${c}u, n - 1u) * blocks[z].b
     // Neighbouring lanes read neighbouring k of both operands.
     for (var kk = lane; kk < k; kk += ${lanes}u) {
       let x = a[a_at + kk * a_column];
-${all.map((c) => `      s${c} = fma(x, b[b_column${c} + kk * b_row], s${c});`).join('\n')}
+${all.map((c) => `      s${c} = fma(x, load_b(b_column${c} + kk * b_row), s${c});`).join('\n')}
     }
 ${all.map((c) => `    partial[thread * ${columns}u + ${c}u] = s${c};`).join('\n')}
     workgroupBarrier();

@@ -86,7 +86,7 @@ function stage(options: StageOptions): Stage {
         `${index(u)} let kk = select(i / ${groups}u, i % ${tileK}u, ${along}); let g = select(i % ${groups}u, i / ${tileK}u, ${along});`;
       const four = (shift: string): string =>
         `vec4<f32>(${range(4)
-          .map((j) => `${o}[at${shift} + min(${first} + g * 4u + ${j}u, ${size} - 1u) * ${stride}]`)
+          .map((j) => `load_${o}(at${shift} + min(${first} + g * 4u + ${j}u, ${size} - 1u) * ${stride})`)
           .join(', ')})`;
       const value = modulated ? `${four('')} + s[s_at + k_at * s_step] * ${four(' + gap')}` : four('');
       return build(
@@ -97,7 +97,7 @@ function stage(options: StageOptions): Stage {
     }
     case 'across': {
       const place = (u: number): string => `${index(u)} let kk = i / ${groups}u; let g = i % ${groups}u;`;
-      const value = modulated ? `${o}[at] + s[s_at + k_at * s_step] * ${o}[at + gap / 4u]` : `${o}[at]`;
+      const value = modulated ? `load_${o}(at) + s[s_at + k_at * s_step] * load_${o}(at + gap / 4u)` : `load_${o}(at)`;
       return build(
         (u) =>
           `${place(u)} let k_at = min(k0 + kk, k - 1u); let at = (${at} + k_at * ${kStride} + min(${first} + g * 4u, ${size} - 4u)) / 4u; ${register(u)} = select(vec4<f32>(), ${value}, k0 + kk < k);`,
@@ -112,7 +112,7 @@ function stage(options: StageOptions): Stage {
         range(4)
           .map(
             (j) =>
-              `${register(u, j)} = select(vec4<f32>(), ${o}[(at + min(${first} + g * 4u + ${j}u, ${size} - 1u) * ${stride}) / 4u], inside);`,
+              `${register(u, j)} = select(vec4<f32>(), load_${o}((at + min(${first} + g * 4u + ${j}u, ${size} - 1u) * ${stride}) / 4u), inside);`,
           )
           .join(' ');
       const turned = (u: number): string =>

@@ -1,10 +1,12 @@
 import type { Model } from '../runtime/api.js';
+import type { Precision } from '../runtime/compile/precision.js';
 import type { Graph } from '../runtime/graph/graph.js';
 import type { LoadReport } from '../runtime/schedule/report.js';
 
 export type { PolicyName, ScheduleOptions } from '../runtime/schedule/policy.js';
 export type { LoadReport } from '../runtime/schedule/report.js';
-export type { Model, ModelSummary, RunOptions, TensorInput, TensorSpec } from '../runtime/api.js';
+export type { Precision } from '../runtime/compile/precision.js';
+export type { Model, ModelSummary, PrecisionSummary, RunOptions, TensorInput, TensorSpec } from '../runtime/api.js';
 
 /** Where a model comes from. `graph` works only where the engine runs in this thread. */
 export type ModelSource =
@@ -32,9 +34,18 @@ export interface LoadOptions {
    * of each; what depends on them alone is computed once a query, instead of once a row.
    */
   readonly shared?: readonly string[];
+  /**
+   * As what weights are stored on the device: `tables` (of embeddings) as float32, float16 or int8, `weights` (matrices) as
+   * float32 or float16. Kernels compute in float32 whatever it is. Default: float16 where that loses nothing, as in a
+   * half-precision model, otherwise float32. What fewer bits cost is in `summary().precision` and in the notices.
+   */
+  readonly precision?: Precision;
   /** Called as loading proceeds, for progress display. */
   readonly onProgress?: (progress: LoadProgress) => void;
 }
+
+/** What a model's load is told, apart from who listens. */
+export type LoadSettings = Omit<LoadOptions, 'onProgress'>;
 
 export interface LoadProgress {
   readonly stage: 'read' | 'compile' | 'upload' | 'pipelines';

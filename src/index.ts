@@ -9,6 +9,8 @@ export type {
   ModelSource,
   ModelSummary,
   PolicyName,
+  Precision,
+  PrecisionSummary,
   RunOptions,
   ScheduleOptions,
   TensorInput,

@@ -50,13 +50,13 @@ export class LocalEngine implements Engine {
   }
 
   async load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
-    const { onProgress, rows, name, shared = sharedBySource(source) } = options;
+    const { onProgress, ...settings } = options;
+    const shared = settings.shared ?? sharedBySource(source);
     onProgress?.({ stage: 'read', done: 0, total: 1 });
     const graph = await readSource(source);
     onProgress?.({ stage: 'read', done: 1, total: 1 });
     return this.#engine.load(graph, {
-      name: name ?? graph.name,
-      ...(rows === undefined ? {} : { rows }),
+      ...settings,
       ...(shared === undefined ? {} : { shared }),
       ...(onProgress ? { onProgress: (stage, done, total) => onProgress({ stage, done, total }) } : {}),
     });

@@ -1,4 +1,12 @@
-import { BraidError, openEngine, type Engine, type Model, type PolicyName, type RunOptions } from '../../src/index.js';
+import {
+  BraidError,
+  openEngine,
+  type Engine,
+  type Model,
+  type PolicyName,
+  type Precision,
+  type RunOptions,
+} from '../../src/index.js';
 import type { BraidChoices } from './options.js';
 import { zooSource, type Query } from './queries.js';
 import type { DeviceRecord } from './records.js';
@@ -16,11 +24,13 @@ export class BraidSystem implements System {
   readonly device: DeviceRecord;
   readonly #engine: Engine;
   readonly #runOptions: RunOptions;
+  readonly #precision: Precision;
 
-  private constructor(engine: Engine, { policy, deadlineMs }: BraidOptions) {
+  private constructor(engine: Engine, { policy, deadlineMs, tables, weights }: BraidOptions) {
     const { adapter, driver, origin } = engine.device;
     this.#engine = engine;
     this.#runOptions = deadlineMs === undefined ? {} : { deadlineMs };
+    this.#precision = { ...(tables ? { tables } : {}), ...(weights ? { weights } : {}) };
     this.variant = policy;
     this.device = { adapter, driver, origin };
   }
@@ -38,7 +48,10 @@ export class BraidSystem implements System {
   async load(names: readonly string[], scale: string): Promise<LoadedModels> {
     const models = new Map<string, Model>();
     for (const name of names)
-      models.set(name, await this.#engine.load({ kind: 'zoo', ...zooSource(name), scale }, { name }));
+      models.set(
+        name,
+        await this.#engine.load({ kind: 'zoo', ...zooSource(name), scale }, { name, precision: this.#precision }),
+      );
     return {
       prepare: (query) => this.#prepare(models.get(query.model)!, query),
       release: async () => {

@@ -1,5 +1,5 @@
 import { InvalidArgumentError, Option } from 'commander';
-import { POLICY_NAMES } from '../../runtime/index.js';
+import { POLICY_NAMES, TABLE_PRECISIONS, WEIGHT_PRECISIONS, type Precision } from '../../runtime/index.js';
 import { zooNames, zooScales, type AdapterChoice, type PolicyName } from '../../src/index.js';
 import { MIX, sharedNames } from './queries.js';
 import type { QuerySizes } from './sizes.js';
@@ -11,6 +11,8 @@ export interface BraidChoices {
   readonly queueDelayMs?: number;
   readonly thread: 'main' | 'worker';
   readonly adapter: AdapterChoice;
+  readonly tables?: Precision['tables'];
+  readonly weights?: Precision['weights'];
 }
 
 export function parsePositive(text: string): number {
@@ -72,6 +74,8 @@ export function braidOptions(thread: BraidChoices['thread']): readonly Option[] 
       .default(POLICY_NAMES, POLICY_NAMES.join(',')),
     new Option('--max-batch-rows <n>', 'most rows of a batch').argParser(parseCount),
     new Option('--queue-delay-ms <ms>', 'longest wait for a batch to fill, for the policy batch').argParser(parseDelay),
+    new Option('--tables <type>', 'how tables are stored').choices(TABLE_PRECISIONS),
+    new Option('--weights <type>', 'how matrices are stored').choices(WEIGHT_PRECISIONS),
     new Option('--thread <where>', 'thread that owns the device').choices(['main', 'worker']).default(thread),
     new Option('--adapter <kind>', 'which adapter computes').choices(['auto', 'hardware', 'software']).default('auto'),
   ];

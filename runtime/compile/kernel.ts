@@ -1,6 +1,6 @@
 import type { Bindings, Dim } from '../graph/dim.js';
 import type { WebGpuProgram } from '../../shaders/program.js';
-import type { View } from './view.js';
+import type { PackedType, View } from './view.js';
 
 /** Limits and abilities of a device that kernels are sized by. */
 export interface DeviceCaps {
@@ -46,6 +46,14 @@ export interface Alternative {
 export interface Operand {
   readonly view: View;
   readonly access: 'read' | 'write';
+  /** As what the kernel can read a weight besides as its device type. Absent: as that alone. */
+  readonly packed?: PackedUse;
+}
+
+/** What a weight is to a kernel, and the types that the kernel widens as it reads. */
+export interface PackedUse {
+  readonly as: 'table' | 'matrix';
+  readonly types: readonly PackedType[];
 }
 
 /** One kernel call of a plan: data, printed by `braid inspect` and by tests. */

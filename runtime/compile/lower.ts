@@ -1,7 +1,7 @@
 import { QUERY_CODES } from '../../shaders/errors.js';
 import { BraidError } from '../errors.js';
 import { product, symbol, symbolsOf, type Dim } from '../graph/dim.js';
-import { bytesPerElement, type DataType } from '../graph/dtype.js';
+import type { DataType } from '../graph/dtype.js';
 import { sizeOf, type Tensor } from '../graph/tensor.js';
 import { copyStep } from '../operators/elementwise/kernel.js';
 import { concatSlices } from '../operators/layout/concat.js';
@@ -13,12 +13,24 @@ import type { Step } from './kernel.js';
 import type { Lookup, Lowering, TablePart } from './lowering.js';
 import { rowFactor } from './rows.js';
 import { RENAMING } from './simplify.js';
-import { denseView, deviceType, isDense, reshapeView, transposeView, type Storage, type View } from './view.js';
+import { placement, storedBytes } from './packed.js';
+import {
+  denseView,
+  deviceType,
+  isDense,
+  reshapeView,
+  transposeView,
+  type PackedType,
+  type Storage,
+  type View,
+} from './view.js';
 
 /** A constant that lives on the device. */
 export interface Weight {
   readonly storage: Storage;
   readonly tensor: Tensor;
+  /** Name of the value it is, or is a part of. */
+  readonly value: string;
 }
 
 /** Where an output comes from: device memory, or what was known at load. */
@@ -40,6 +52,8 @@ export interface Program {
 export interface LowerOptions {
   /** Largest binding of the device in bytes; larger tables are cut. */
   readonly maxBindingBytes: number;
+  /** Values to store as something else than their device type; see precision.ts. */
+  readonly packed?: ReadonlyMap<string, PackedType>;
 }
 
 /**
@@ -187,10 +201,13 @@ class Lowerer {
     this.#steps.push(step);
   }
 
-  #weight(name: string, value: Tensor): View {
-    const storage = this.#storage('weight', name, value.dtype, value.data.length);
-    this.#weights.push({ storage, tensor: value });
-    return denseView(storage, value.dtype, value.dims);
+  #weight(value: string, tensor: Tensor, name = value): View {
+    const { dtype, dims } = tensor;
+    const type = this.#options.packed?.get(value) ?? deviceType(dtype);
+    const { size, offset, strides } = placement(type, dims);
+    const storage: Storage = { id: this.#nextStorage++, kind: 'weight', type, size, name };
+    this.#weights.push({ storage, tensor, value });
+    return { storage, dtype, shape: dims, strides, offset };
   }
 
   #view(name: string): View {
@@ -217,7 +234,8 @@ class Lowerer {
     if (cached) return cached;
     const known = this.#analyzed.known.get(name);
     const tensor = known?.kind === 'tensor' ? known.tensor : undefined;
-    const bytes = tensor ? tensor.data.length * Math.max(4, bytesPerElement(tensor.dtype)) : 0;
+    const type = tensor && (this.#options.packed?.get(name) ?? deviceType(tensor.dtype));
+    const bytes = tensor && type ? storedBytes(type, tensor.dims) : 0;
     const parts =
       tensor && bytes > this.#options.maxBindingBytes
         ? this.#cut(name, tensor, bytes)
@@ -237,7 +255,7 @@ class Lowerer {
       const count = Math.min(rowsPerPart, rows - first);
       const data = table.data.subarray(first * width, (first + count) * width);
       return {
-        view: this.#weight(`${name}[${first}..]`, { dtype: table.dtype, dims: [count, ...rest], data }),
+        view: this.#weight(name, { dtype: table.dtype, dims: [count, ...rest], data }, `${name}[${first}..]`),
         first,
         count,
       };
@@ -291,9 +309,10 @@ class Lowerer {
       check: ({ indices, table, ...lookup }) => {
         const view = this.#view(node.inputs[indices]!);
         const offset = view.storage.kind === 'input' ? view.offset : 0;
-        const inputs = this.#graphInputs(node.inputs[indices]!).map((name) => `'${name}'`);
-        const source = inputs.length > 0 ? `input ${inputs.join(' or ')}` : nodeLabel(node);
-        const index = this.#lookups.push({ ...lookup, source, offset, perQuery, table: node.inputs[table]! }) - 1;
+        const inputs = this.#graphInputs(node.inputs[indices]!);
+        const source = inputs.length > 0 ? `input ${inputs.map((name) => `'${name}'`).join(' or ')}` : nodeLabel(node);
+        const index =
+          this.#lookups.push({ ...lookup, source, inputs, offset, perQuery, table: node.inputs[table]! }) - 1;
         if (index >= QUERY_CODES) throw context.unsupported(`is lookup ${index + 1}; a model may have ${QUERY_CODES}`);
         return index + (perQuery ? QUERY_CODES : 0);
       },

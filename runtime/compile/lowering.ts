@@ -40,7 +40,7 @@ export interface Lowering {
    * records carry.
    */
   check(
-    lookup: Omit<Lookup, 'source' | 'offset' | 'table' | 'perQuery'> & {
+    lookup: Omit<Lookup, 'source' | 'inputs' | 'offset' | 'table' | 'perQuery'> & {
       readonly indices: number;
       readonly table: number;
     },
@@ -59,6 +59,8 @@ export interface TablePart {
 export interface Lookup {
   /** What the indices come from, as a message names it: graph inputs, or the node where they are constants. */
   readonly source: string;
+  /** Those graph inputs. */
+  readonly inputs: readonly string[];
   /** Where a row's first index lies in a row of that input, in elements. */
   readonly offset: Dim;
   /** Whether the indices are shared by the rows of a query: what records call a row is then a query. */

@@ -4,8 +4,9 @@ import { BraidError } from '../errors.js';
 import { analyze, type AnalyzedGraph } from './analyze.js';
 import { fuseChains } from './chains.js';
 import { fuseEpilogues } from './fuse.js';
-import { lower, type LowerOptions, type OutputSource, type Program } from './lower.js';
+import type { LowerOptions, OutputSource, Program } from './lower.js';
 import { pickProducts } from './picked-product.js';
+import { checkPrecision, lowerWith, type Precision, type PrecisionReport } from './precision.js';
 import { analyzeRows, liftRows, rowFactor, type RowAnalysis } from './rows.js';
 import { fuseShortAttention } from './short-attention.js';
 import { splitLayers } from './split-layer.js';
@@ -13,12 +14,17 @@ import { allocate, writeNumber, type DataType, type TensorData } from '../graph/
 import { notShareable, shareInputs } from './share.js';
 import { viewText } from './view.js';
 
-export interface CompileOptions extends LowerOptions {
+/** How a model is to be compiled, whatever the device. */
+export interface ModelSettings {
   /** `lift` frees the fixed leading dimension that all inputs share; see liftRows. */
   readonly rows?: 'auto' | 'lift';
   /** Names of the inputs that all rows of a query share; see compile/share.ts. */
   readonly shared?: readonly string[];
+  /** As what weights are stored; see compile/precision.ts. */
+  readonly precision?: Precision;
 }
+
+export interface CompileOptions extends Omit<LowerOptions, 'packed'>, ModelSettings {}
 
 /** A declared input or output with the shape that inference gave it. */
 export interface PlanValue {
@@ -48,6 +54,7 @@ export interface Plan {
   readonly operators: Readonly<Record<string, number>>;
   readonly foldedNodes: number;
   readonly parameters: number;
+  readonly precision: PrecisionReport;
   readonly notices: readonly string[];
 }
 
@@ -65,12 +72,14 @@ function fuse(analyzed: AnalyzedGraph): AnalyzedGraph {
   );
 }
 
-/** Compiles a graph. @throws BraidError MODEL_UNSUPPORTED, MODEL_INVALID. */
+/** Compiles a graph. @throws BraidError MODEL_UNSUPPORTED, MODEL_INVALID, REQUEST_INVALID. */
 export function compile(graph: Graph, options: CompileOptions): Plan {
+  const { precision = {} } = options;
+  checkPrecision(precision);
   const source = options.rows === 'lift' ? liftRows(graph) : graph;
   const shared = options.shared && options.shared.length > 0 ? shareInputs(source, options.shared) : undefined;
   const analyzed = shared ? analyze(shared.graph, shared.sharing) : analyze(source);
-  const program = lower(fuse(analyzed), options);
+  const { program, report } = lowerWith(fuse(analyzed), options, precision);
   const shown = analyzeRows(analyzed);
   const { countsRows } = program;
   const rowAnalysis: RowAnalysis =
@@ -100,8 +109,13 @@ export function compile(graph: Graph, options: CompileOptions): Plan {
     operators: countOperators(graph),
     foldedNodes: analyzed.foldedNodes,
     parameters: program.weights.reduce((n, w) => n + w.tensor.data.length, 0),
-    notices: (shared?.graph ?? source).notices,
+    precision: report,
+    notices: [...(shared?.graph ?? source).notices, ...report.outOfRange.map(outOfRangeNotice)],
   };
+}
+
+function outOfRangeNotice(name: string): string {
+  return `weight '${name}' is stored in more bits than asked: these do not hold its values`;
 }
 
 function otherSymbols({ graph, types, rows, sharing }: AnalyzedGraph): string[] {

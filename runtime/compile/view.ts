@@ -27,15 +27,30 @@ export function deviceType(dtype: DataType): DeviceType {
   return DEVICE_TYPES[dtype];
 }
 
-export function deviceBytes(type: DeviceType): number {
-  return type === 'i64' ? 8 : 4;
+/**
+ * How weights may lie in device memory so that they take less of it; kernels that read them widen them to f32. `f16`: halves,
+ * two a word. `i8`: rows of codes, each behind its scale and offset; counted in bytes. See packed.ts.
+ */
+export type PackedType = 'f16' | 'i8';
+
+export type StorageType = DeviceType | PackedType;
+
+const BYTES: Record<StorageType, number> = { f32: 4, i32: 4, u32: 4, i64: 8, f16: 2, i8: 1 };
+
+/** Bytes of an element in device memory. */
+export function deviceBytes(type: StorageType): number {
+  return BYTES[type];
+}
+
+export function isPacked(type: StorageType): type is PackedType {
+  return type === 'f16' || type === 'i8';
 }
 
 /** A region of device memory that one value (or the concatenation of several) owns. */
 export interface Storage {
   readonly id: number;
   readonly kind: 'weight' | 'input' | 'temp';
-  readonly type: DeviceType;
+  readonly type: StorageType;
   /** Elements. */
   readonly size: Dim;
   /** Name of the value, for the printed plan. */
@@ -49,6 +64,11 @@ export interface View {
   readonly shape: readonly Dim[];
   readonly strides: readonly Dim[];
   readonly offset: Dim;
+}
+
+/** Type of a view's elements in memory. */
+export function storedType({ storage, dtype }: View): StorageType {
+  return isPacked(storage.type) ? storage.type : deviceType(dtype);
 }
 
 export function denseView(storage: Storage, dtype: DataType, shape: readonly Dim[]): View {
@@ -198,5 +218,6 @@ export function nonEmpty(dims: readonly Dim[], fill: Dim): readonly Dim[] {
 
 export function viewText(view: View): string {
   const window = isDense(view) && view.offset === 0 ? '' : ` @${view.offset} strides ${shapeText(view.strides)}`;
-  return `${view.storage.name}:${view.dtype}${shapeText(view.shape)}${window}`;
+  const { name, type } = view.storage;
+  return `${name}:${view.dtype}${shapeText(view.shape)}${isPacked(type) ? ` as ${type}` : ''}${window}`;
 }

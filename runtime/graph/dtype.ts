@@ -125,7 +125,11 @@ export function halfToNumber(bits: number): number {
 /** A number to IEEE 754 binary16 bits, rounded to nearest even from its float32 value. */
 export function numberToHalf(value: number): number {
   f32[0] = value;
-  const x = u32[0]!;
+  return halfOfBits(u32[0]!);
+}
+
+/** As numberToHalf, of the bits of a float32. */
+export function halfOfBits(x: number): number {
   const sign = (x >>> 16) & 0x8000;
   const exponent = (x >>> 23) & 0xff;
   let mantissa = x & 0x7fffff;

@@ -1,7 +1,7 @@
 import type { DeviceInfo, Engine, Model, ModelSource } from '../api.js';
 import { DEFAULT_SCALE, describeModel } from '../zoo/index.js';
 import type { CliContext } from './context.js';
-import { scheduleOf, type EngineOptions, type LoadingOptions } from './options.js';
+import { loadSettings, scheduleOf, type EngineOptions, type LoadingOptions } from './options.js';
 import { ProgressLine } from './progress.js';
 
 const ZOO_PREFIX = 'zoo:';
@@ -55,8 +55,7 @@ export async function withModel<T>(
     let model: Model;
     try {
       model = await engine.load(source, {
-        rows: options.rows,
-        ...(options.shared === undefined ? {} : { shared: options.shared }),
+        ...loadSettings(options),
         onProgress: (progress) => line.update(text, progress),
       });
     } finally {

@@ -1,5 +1,7 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { POLICY_NAMES, type PolicyName, type ScheduleOptions } from '../../runtime/schedule/policy.js';
+import { TABLE_PRECISIONS, WEIGHT_PRECISIONS, type Precision } from '../../runtime/compile/precision.js';
+import type { LoadSettings } from '../api.js';
 import type { AdapterChoice } from '../device/index.js';
 
 export interface EngineOptions extends Partial<SchedulingOptions> {
@@ -52,17 +54,35 @@ function parseCount(text: string): number {
 export interface LoadingOptions extends EngineOptions {
   readonly rows: 'auto' | 'lift';
   readonly shared?: readonly string[];
+  readonly tables?: Precision['tables'];
+  readonly weights?: Precision['weights'];
+}
+
+/** Adds the options that say how a model is loaded, but for which inputs are shared. */
+export function withLoading(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--rows <mode>', 'lift: fixed leading dimensions become a free number of rows')
+        .choices(['auto', 'lift'])
+        .default('auto'),
+    )
+    .addOption(new Option('--tables <type>', 'how embedding tables are stored on the device').choices(TABLE_PRECISIONS))
+    .addOption(new Option('--weights <type>', 'how matrices are stored on the device').choices(WEIGHT_PRECISIONS));
+}
+
+/** What they gave. */
+export function loadSettings({ rows, shared, tables, weights }: LoadingOptions): LoadSettings {
+  const precision = { ...(tables ? { tables } : {}), ...(weights ? { weights } : {}) };
+  return {
+    rows,
+    ...(shared === undefined ? {} : { shared }),
+    ...(tables || weights ? { precision } : {}),
+  };
 }
 
 export function adapterOption(): Option {
   return new Option('--adapter <kind>', 'which adapter computes')
     .choices(['auto', 'hardware', 'software'])
-    .default('auto');
-}
-
-export function rowsOption(): Option {
-  return new Option('--rows <mode>', 'lift: fixed leading dimensions become a free number of rows')
-    .choices(['auto', 'lift'])
     .default('auto');
 }
 

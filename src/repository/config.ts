@@ -1,3 +1,9 @@
+import {
+  checkPrecision,
+  TABLE_PRECISIONS,
+  WEIGHT_PRECISIONS,
+  type Precision,
+} from '../../runtime/compile/precision.js';
 import { BraidError } from '../../runtime/errors.js';
 
 /** What `braid.json` beside a model may set. */
@@ -6,6 +12,8 @@ export interface ModelConfig {
   readonly rows?: 'auto' | 'lift';
   /** See LoadOptions.shared of the engine. */
   readonly shared_inputs?: readonly string[];
+  /** See LoadOptions.precision of the engine. Default: what the server was started with. */
+  readonly precision?: Precision;
   /** `latest` loads the highest version folder, `all` loads every one. */
   readonly versions: 'latest' | 'all';
 }
@@ -25,6 +33,19 @@ function oneOf(...names: readonly string[]): Accepted {
   };
 }
 
+const PRECISION: Accepted = {
+  expected: `an object of 'tables' (${TABLE_PRECISIONS.join(', ')}) and 'weights' (${WEIGHT_PRECISIONS.join(', ')})`,
+  accepts(value) {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+    try {
+      checkPrecision(value);
+      return true;
+    } catch {
+      return false;
+    }
+  },
+};
+
 const NAMES: Accepted = {
   expected: 'a list of names',
   accepts: (value) => Array.isArray(value) && value.every((name) => typeof name === 'string'),
@@ -34,6 +55,7 @@ const NAMES: Accepted = {
 const KEYS: { readonly [Key in keyof Required<ModelConfig>]: Accepted } = {
   rows: oneOf('auto', 'lift'),
   shared_inputs: NAMES,
+  precision: PRECISION,
   versions: oneOf('latest', 'all'),
 };
 

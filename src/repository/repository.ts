@@ -1,5 +1,5 @@
 import { BraidError, toBraidError } from '../../runtime/errors.js';
-import type { Engine, LoadProgress, Model, ModelSource } from '../api.js';
+import type { Engine, LoadOptions, Model, ModelSource } from '../api.js';
 
 export type ModelState = 'loading' | 'ready' | 'failed';
 
@@ -12,11 +12,8 @@ export interface ModelStatus {
   readonly reason?: string;
 }
 
-export interface AddOptions {
-  readonly rows?: 'auto' | 'lift';
-  readonly shared?: readonly string[];
-  readonly onProgress?: (progress: LoadProgress) => void;
-}
+/** How a version is loaded; it is named by the repository. */
+export type AddOptions = Omit<LoadOptions, 'name'>;
 
 type Entry =
   | { readonly state: 'loading' }

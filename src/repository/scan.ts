@@ -57,11 +57,15 @@ export function addScanned(repository: ModelRepository, scan: Scan, defaults: Ad
   return scan.models.flatMap(({ name, config, versions }) =>
     versions.map(async (found) => {
       if ('error' in found) return repository.addFailed(name, found.version, found.error);
-      const rows = config.rows ?? defaults.rows ?? 'auto';
-      const options = { ...defaults, rows, ...(config.shared_inputs ? { shared: config.shared_inputs } : {}) };
+      const options = { ...defaults, ...configuredOptions(config) };
       return repository.add(name, found.version, { kind: 'file', path: found.path }, options);
     }),
   );
+}
+
+/** What braid.json says goes before what the server was started with. */
+function configuredOptions({ rows, shared_inputs: shared, precision }: ModelConfig): AddOptions {
+  return { ...(rows ? { rows } : {}), ...(shared ? { shared } : {}), ...(precision ? { precision } : {}) };
 }
 
 async function scanModelFolder(name: string, folder: string): Promise<ScannedModel | undefined> {

@@ -50,6 +50,7 @@ export function registerRoutes(server: FastifyInstance, repository: ModelReposit
         platform: PLATFORM,
         inputs: model.inputs.map(describeTensor),
         outputs: model.outputs.map(describeTensor),
+        ...(model.notices.length > 0 ? { parameters: { notices: model.notices } } : {}),
       };
     });
 

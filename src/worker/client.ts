@@ -76,15 +76,13 @@ export class WorkerEngine implements Engine {
         "a graph can be loaded where the engine runs in this thread: openEngine({ thread: 'main' })",
       );
     }
-    const { name, rows, shared, onProgress } = options;
+    const { onProgress, ...settings } = options;
     const own = source.kind === 'bytes' ? { ...source, bytes: source.bytes.slice() } : source;
     const loaded = await this.#ask<LoadedModel>(
       {
         kind: 'load',
         source: own,
-        ...(name === undefined ? {} : { name }),
-        ...(rows === undefined ? {} : { rows }),
-        ...(shared === undefined ? {} : { shared }),
+        settings,
       },
       { onProgress, transfer: own.kind === 'bytes' ? [own.bytes.buffer] : [] },
     );

@@ -17,9 +17,7 @@ async function handle(engine: LocalEngine, request: Request): Promise<{ value: A
   switch (request.kind) {
     case 'load': {
       const model = await engine.load(request.source, {
-        ...(request.name === undefined ? {} : { name: request.name }),
-        ...(request.rows === undefined ? {} : { rows: request.rows }),
-        ...(request.shared === undefined ? {} : { shared: request.shared }),
+        ...request.settings,
         onProgress: (progress) => say({ kind: 'progress', id: request.id, progress }),
       });
       const key = nextModel++;

@@ -4,6 +4,7 @@ import type {
   DeviceInfo,
   LoadProgress,
   LoadReport,
+  LoadSettings,
   ModelSource,
   ModelSummary,
   RunOptions,
@@ -30,9 +31,7 @@ export type Request =
       readonly kind: 'load';
       readonly id: number;
       readonly source: ModelSource;
-      readonly name?: string;
-      readonly rows?: 'auto' | 'lift';
-      readonly shared?: readonly string[];
+      readonly settings: LoadSettings;
     }
   | {
       readonly kind: 'run';

@@ -1,5 +1,6 @@
 import type { Weight } from '../../compile/lower.js';
-import { deviceBytes, type Storage } from '../../compile/view.js';
+import { packWeight, storedBytes } from '../../compile/packed.js';
+import { deviceBytes, isPacked, type Storage } from '../../compile/view.js';
 import { packBuffers } from '../../memory/pack.js';
 import { BraidError } from '../../errors.js';
 import { writeToDevice } from './transfer.js';
@@ -12,7 +13,7 @@ export class WeightBuffers {
 
   constructor(device: GPUDevice, weights: readonly Weight[], onProgress: (done: number, total: number) => void) {
     const limit = Math.min(device.limits.maxBufferSize, device.limits.maxStorageBufferBindingSize);
-    const sizes = weights.map(({ storage, tensor }) => tensor.data.length * deviceBytes(storage.type));
+    const sizes = weights.map(({ storage, tensor }) => storedBytes(storage.type, tensor.dims));
     const tooLarge = sizes.findIndex((bytes) => bytes > limit);
     if (tooLarge >= 0) {
       const { name } = weights[tooLarge]!.storage;
@@ -30,7 +31,8 @@ export class WeightBuffers {
     weights.forEach(({ storage, tensor }, i) => {
       const { buffer, offset } = packing.items[i]!;
       this.#places.set(storage, { buffer, offset });
-      writeToDevice(tensor.dtype, tensor.data, mapped[buffer]!, offset);
+      if (isPacked(storage.type)) packWeight(storage.type, tensor, mapped[buffer]!, offset);
+      else writeToDevice(tensor.dtype, tensor.data, mapped[buffer]!, offset);
       onProgress(i + 1, weights.length);
     });
     for (const buffer of this.buffers) buffer.unmap();

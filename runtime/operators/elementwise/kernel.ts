@@ -7,6 +7,7 @@ import {
   deviceBytes,
   deviceType,
   elementsOf,
+  storedType,
   type DeviceType,
   type View,
 } from '../../compile/view.js';
@@ -31,7 +32,7 @@ export interface ElementwiseCall {
 export function trafficBytes(views: readonly View[]): Dim {
   return views.reduce<Dim>((sum, v) => {
     const own = v.shape.map((dim, i) => (v.strides[i] === 0 ? 1 : dim));
-    return add(sum, mul(product(own), deviceBytes(deviceType(v.dtype))));
+    return add(sum, mul(product(own), deviceBytes(storedType(v))));
   }, 0);
 }
 

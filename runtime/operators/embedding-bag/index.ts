@@ -1,7 +1,10 @@
 import { INDEX_HELPERS } from '../../../shaders/indexed.js';
+import { enterRow, readFour, type FourType } from '../../../shaders/packed.js';
+import type { PackedUse } from '../../compile/kernel.js';
 import type { Lowering } from '../../compile/lowering.js';
-import { deviceType, type View } from '../../compile/view.js';
-import { add, ceilDivide, equal, mul, product, shapeText, sub, type Dim } from '../../graph/dim.js';
+import { isWhole } from '../../compile/packed.js';
+import { deviceType, isAligned, storedType, type View } from '../../compile/view.js';
+import { add, ceilDivide, divideExact, equal, mul, product, shapeText, sub, type Dim } from '../../graph/dim.js';
 import { BRAID_DOMAIN } from '../composite.js';
 import { placeOf, requireIndices } from '../indexing/gather.js';
 import { checkIndices, indexedStep, wordsOf } from '../indexing/step.js';
@@ -16,6 +19,16 @@ const MODES: Readonly<Record<string, { readonly initial: string; readonly step: 
 
 /** Features that an invocation sums: few enough invocations to read a bag's indices, many enough to read side by side. */
 const FEATURES = 4;
+
+/** How the body takes its table: the types it knows, and the one that it reads four features at a time of. */
+function tableUse(table: View): { readonly packed: PackedUse; readonly fours: FourType | undefined } {
+  const packed: PackedUse = { as: 'table', types: isWhole(table) ? ['f16', 'i8'] : ['f16'] };
+  const stored = storedType(table);
+  // Rows of codes end on whole words.
+  if (stored === 'i8') return { packed, fours: stored };
+  const isRun = equal(table.strides[1]!, 1) && divideExact(table.shape[1]!, 4) !== undefined && isAligned(table, [0]);
+  return { packed, fours: isRun && (stored === 'f16' || stored === 'f32') ? stored : undefined };
+}
 
 interface Form {
   readonly mode: string;
@@ -147,6 +160,7 @@ const EMBEDDING_BAG: Operator = {
       const last = part === parts.length - 1;
       const into = last ? output : lowering.scratch(`partial${part}`, output.dtype, output.shape);
       const before = previous;
+      const { packed, fours } = tableUse(view);
       const names = Array.from({ length: FEATURES }, (_, q) => `min(c1 * ${FEATURES}u + ${q}u, p.features - 1u)`);
       lowering.emit(
         indexedStep({
@@ -170,6 +184,8 @@ const EMBEDDING_BAG: Operator = {
             ...(before ? { before } : {}),
           },
           writes: { out: into },
+          packed: { table: packed },
+          fours: fours && 'table',
           space: [bags, ceilDivide(features, FEATURES)],
           integers: {
             size,
@@ -187,7 +203,7 @@ const EMBEDDING_BAG: Operator = {
           reportsErrors: true,
           operations: mul(FEATURES, 8),
           detail: `${mode}${first === 0 ? '' : ` from row ${first}`}`,
-          body({ at }) {
+          body({ at, place }) {
             const index = fixed === undefined ? ['j'] : ['c0', 'j - start'];
             const value = (name: string, leading: string): string =>
               `vec4<f32>(${names.map((f) => at(name, [leading, f])).join(', ')})`;
@@ -209,7 +225,13 @@ const EMBEDDING_BAG: Operator = {
       if (index == p.padding) { continue; }
       used++;
       if (index - p.first >= p.held) { continue; }
-      let row = ${value('table', 'index - p.first')}${samples ? ` * ${at('samples', index)}` : ''};
+      ${
+        fours
+          ? `let row_at = ${place('table', ['index - p.first', '0u'])};
+      ${enterRow('table', fours, 'row_at')}`
+          : ''
+      }
+      let row = ${fours ? readFour('table', fours, 'row_at', `c1 * ${FEATURES}u`) : value('table', 'index - p.first')}${samples ? ` * ${at('samples', index)}` : ''};
       acc = ${step};
     }
     let result = ${last ? finish : 'acc'};

@@ -1,9 +1,19 @@
 import { gather } from '../../../shaders/gather.js';
 import { flatWorkgroupSize } from '../../../shaders/program.js';
 import type { Lowering, TablePart } from '../../compile/lowering.js';
-import type { Step } from '../../compile/kernel.js';
-import { collapse, deviceBytes, deviceType, elementsOf, nonEmpty, pickView, type View } from '../../compile/view.js';
-import { add, ceilDivide, compare, divideExact, mul, product, type Dim } from '../../graph/dim.js';
+import type { PackedUse, Step } from '../../compile/kernel.js';
+import { isWhole, ROW_HEADER_BYTES } from '../../compile/packed.js';
+import {
+  collapse,
+  deviceBytes,
+  deviceType,
+  elementsOf,
+  nonEmpty,
+  pickView,
+  storedType,
+  type View,
+} from '../../compile/view.js';
+import { add, ceilDivide, compare, divideExact, equal, mul, product, type Dim } from '../../graph/dim.js';
 import { sizeOf } from '../../graph/tensor.js';
 import { flatWorkgroups } from '../elementwise/kernel.js';
 import { knownDims } from '../elementwise/fold.js';
@@ -64,22 +74,35 @@ function runsOf({ data: { view }, indices, output, axis }: Pick<GatherCall, 'dat
   };
 }
 
+/** A lookup reads halves wherever they lie, and codes where an index picks a whole row of them. */
+function packedUse({ data: { view }, axis }: GatherCall, repeats: Dim): PackedUse {
+  return { as: 'table', types: axis === 0 && repeats === 1 && isWhole(view) ? ['f16', 'i8'] : ['f16'] };
+}
+
 export function gatherStep(call: GatherCall): Omit<Step, 'node'> {
   const { data, indices, output, axis } = call;
   const { view } = data;
-  const { run, runStrides, shape, strides } = runsOf(call);
+  const { run, runStrides, shape, strides, repeats } = runsOf(call);
   const count = product(shape);
-  const element = deviceType(view.dtype);
+  const stored = storedType(view);
   const indexType = deviceType(indices.dtype);
-  const moved = mul(elementsOf(output), 2 * deviceBytes(element));
+  const isFour = stored === 'f32' || stored === 'f16' || stored === 'i8';
+  const whole = (dim: Dim): boolean => divideExact(dim, 4) !== undefined;
+  const starts = [view.offset, output.offset, view.strides[axis]!, ...strides[0]!, ...strides[2]!];
+  const vectors = isFour && whole(run) && [...runStrides].every((s) => equal(s, 1)) && starts.every(whole);
+  const header = stored === 'i8' ? ROW_HEADER_BYTES : 0;
+  const moved = add(
+    mul(elementsOf(output), deviceBytes(stored) + deviceBytes(deviceType(output.dtype))),
+    mul(elementsOf(indices), header + deviceBytes(indexType)),
+  );
   return {
     kernel: 'Gather',
     operands: [
-      { view, access: 'read' },
+      { view, access: 'read', packed: packedUse(call, repeats) },
       { view: indices, access: 'read' },
       { view: output, access: 'write' },
     ],
-    cost: { operations: 0, bytes: add(moved, mul(elementsOf(indices), deviceBytes(indexType))) },
+    cost: { operations: 0, bytes: moved },
     bound: 'memory',
     detail: `axis=${axis}${data.first === 0 ? '' : ` from row ${data.first}`}`,
     webgpu(caps) {
@@ -87,7 +110,8 @@ export function gatherStep(call: GatherCall): Omit<Step, 'node'> {
       // A software adapter has no neighbours to read with: one invocation an index reads its own line.
       const lanes = caps.software ? 1 : ceilDivide(run, ELEMENTS_PER_LANE);
       const program = gather({
-        data: element,
+        data: stored,
+        vectors,
         indices: indexType === 'i64' ? 'i64' : 'i32',
         rank: Math.max(1, shape.length),
         workgroupSize,

@@ -1,8 +1,8 @@
 import { indexed, type IndexedAccess } from '../../../shaders/indexed.js';
 import { flatWorkgroupSize } from '../../../shaders/program.js';
-import type { ParameterValue, Step } from '../../compile/kernel.js';
+import type { PackedUse, ParameterValue, Step } from '../../compile/kernel.js';
 import type { Lowering } from '../../compile/lowering.js';
-import { deviceType, elementsOf, nonEmpty, type View } from '../../compile/view.js';
+import { deviceType, elementsOf, nonEmpty, storedType, type View } from '../../compile/view.js';
 import { divideExact, mul, product, type Dim } from '../../graph/dim.js';
 import { flatWorkgroups, trafficBytes } from '../elementwise/kernel.js';
 
@@ -12,6 +12,10 @@ export interface IndexedCall {
   readonly variant?: string;
   readonly reads: Readonly<Record<string, View>>;
   readonly writes: Readonly<Record<string, View>>;
+  /** Operands that are read which the body takes packed too. */
+  readonly packed?: Readonly<Record<string, PackedUse>>;
+  /** The operand that the body reads four elements at a time. */
+  readonly fours?: string | undefined;
   /** What the invocations walk. Default: the shape of the first view written. */
   readonly space?: readonly Dim[];
   readonly integers?: Readonly<Record<string, Dim>>;
@@ -35,7 +39,10 @@ export function indexedStep(call: IndexedCall): Omit<Step, 'node'> {
   return {
     kernel: call.name,
     operands: [
-      ...reads.map(([, view]) => ({ view, access: 'read' as const })),
+      ...reads.map(([name, view]) => {
+        const packed = call.packed?.[name];
+        return { view, access: 'read' as const, ...(packed ? { packed } : {}) };
+      }),
       ...writes.map(([, view]) => ({ view, access: 'write' as const })),
     ],
     cost: { operations: mul(count, call.operations ?? 1), bytes: trafficBytes(all.map(([, view]) => view)) },
@@ -45,8 +52,9 @@ export function indexedStep(call: IndexedCall): Omit<Step, 'node'> {
       const workgroupSize = flatWorkgroupSize(caps.maxWorkgroupInvocations);
       const operand = ([name, view]: readonly [string, View]) => ({
         name,
-        type: deviceType(view.dtype),
+        type: storedType(view),
         rank: view.shape.length,
+        fours: name === call.fours,
       });
       const program = indexed({
         name: call.variant ? `${call.name}_${call.variant}` : call.name,

@@ -175,7 +175,12 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
   });
   return {
     kernel: finish ? `${call.name}+${finish.name}` : call.name,
-    operands: [...views.map((view) => ({ view, access: 'read' as const })), { view: written, access: 'write' }],
+    operands: [
+      { view: a, access: 'read' },
+      { view: b, access: 'read', packed: { as: 'matrix', types: ['f16'] } },
+      ...views.slice(2).map((view) => ({ view, access: 'read' as const })),
+      { view: written, access: 'write' },
+    ],
     cost: { operations: mul(product([outer, inner, m, n, k]), 2), bytes: trafficBytes([...views, written]) },
     bound: isThin(m) || isThin(n) ? 'memory' : 'arithmetic',
     detail: `m=${m} n=${n} k=${k} batches=${mul(outer, inner)}`,
@@ -188,6 +193,7 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
           hasBias: bias !== undefined,
           modulated: modulator !== undefined,
           picked: picks !== undefined,
+          halves: b.storage.type === 'f16',
           ...(finish
             ? {
                 finish: {

@@ -4,7 +4,7 @@ import { compareTensors, passes, type Comparison } from '../compare.js';
 import type { CliContext } from '../context.js';
 import { EXIT, type ExitCode } from '../exit.js';
 import { withModel } from '../model.js';
-import { adapterOption, parseTolerance, rowsOption, sharedOption, type LoadingOptions } from '../options.js';
+import { adapterOption, parseTolerance, sharedOption, withLoading, type LoadingOptions } from '../options.js';
 import { formatTable, type Column } from '../table.js';
 
 export interface CheckOptions extends LoadingOptions {
@@ -23,13 +23,12 @@ const COLUMNS: readonly Column[] = [
 ];
 
 export function checkCommand(finish: (run: () => Promise<ExitCode>) => Promise<void>, context: CliContext): Command {
-  return new Command('check')
+  return withLoading(new Command('check'))
     .description('run a model on recorded inputs and compare its outputs with the recorded ones')
     .argument('<model>', 'path of an .onnx file, zoo:NAME or zoo:NAME:SCALE')
     .argument('<file...>', 'safetensors with tensors in.NAME and out.NAME, or folders of input_K.pb and output_K.pb')
     .option('--rtol <number>', 'relative tolerance', parseTolerance, 1e-4)
     .option('--atol <number>', 'absolute tolerance', parseTolerance, 1e-5)
-    .addOption(rowsOption())
     .addOption(sharedOption())
     .addOption(adapterOption())
     .action((model: string, files: string[], options: CheckOptions) =>

@@ -1,9 +1,9 @@
 import { Command } from 'commander';
-import type { ModelSummary, TensorSpec } from '../../api.js';
+import type { ModelSummary, PrecisionSummary, TensorSpec } from '../../api.js';
 import type { CliContext } from '../context.js';
 import { EXIT, type ExitCode } from '../exit.js';
 import { describeDevice, withModel } from '../model.js';
-import { adapterOption, rowsOption, sharedOption, type LoadingOptions } from '../options.js';
+import { adapterOption, sharedOption, withLoading, type LoadingOptions } from '../options.js';
 import { formatBytes, formatFields, formatTable } from '../table.js';
 
 export interface InspectOptions extends LoadingOptions {
@@ -11,11 +11,10 @@ export interface InspectOptions extends LoadingOptions {
 }
 
 export function inspectCommand(finish: (run: () => Promise<ExitCode>) => Promise<void>, context: CliContext): Command {
-  return new Command('inspect')
+  return withLoading(new Command('inspect'))
     .description("show a model's interface, operators, plan, placement and memory")
     .argument('<model>', 'path of an .onnx file, zoo:NAME or zoo:NAME:SCALE')
     .option('--json', 'print JSON')
-    .addOption(rowsOption())
     .addOption(sharedOption())
     .addOption(adapterOption())
     .action((model: string, options: InspectOptions) => finish(() => inspect(context, model, options)));
@@ -41,6 +40,7 @@ export function formatSummary(summary: ModelSummary): string {
       ['model', summary.name],
       ['parameters', summary.parameters.toLocaleString('en-US')],
       ['weights', formatBytes(memory.weightBytes)],
+      ...formatPrecision(summary.precision),
       ['arena', formatBytes(memory.arenaBytes)],
       ['staging', formatBytes(memory.stagingBytes)],
       ['folded nodes', String(summary.foldedNodes)],
@@ -59,6 +59,14 @@ export function formatSummary(summary: ModelSummary): string {
   if (summary.notices.length > 0)
     sections.push(`notices\n${summary.notices.map((notice) => `  ${notice}\n`).join('')}`);
   return sections.join('\n');
+}
+
+/** A line on what is stored in fewer bits than float32, where anything is. */
+function formatPrecision({ float16, int8, savedBytes }: PrecisionSummary): (readonly [string, string])[] {
+  const stored = [...(float16 > 0 ? [`${float16} as float16`] : []), ...(int8 > 0 ? [`${int8} as int8`] : [])];
+  return stored.length === 0
+    ? []
+    : [['stored', `${stored.join(', ')}; ${formatBytes(savedBytes)} less than as float32`]];
 }
 
 function formatSpecs(title: string, specs: readonly TensorSpec[]): string {

@@ -6,7 +6,7 @@ import { readTensors, writeJson, writeTensors } from '../../io/index.js';
 import type { CliContext } from '../context.js';
 import { EXIT, type ExitCode } from '../exit.js';
 import { withModel } from '../model.js';
-import { adapterOption, collect, rowsOption, sharedOption, type LoadingOptions } from '../options.js';
+import { adapterOption, collect, sharedOption, withLoading, type LoadingOptions } from '../options.js';
 
 export interface RunCommandOptions extends LoadingOptions {
   readonly input: readonly string[];
@@ -14,7 +14,7 @@ export interface RunCommandOptions extends LoadingOptions {
 }
 
 export function runCommand(finish: (run: () => Promise<ExitCode>) => Promise<void>, context: CliContext): Command {
-  return new Command('run')
+  return withLoading(new Command('run'))
     .description('run one query of a model on inputs from files')
     .argument('<model>', 'path of an .onnx file, zoo:NAME or zoo:NAME:SCALE')
     .requiredOption(
@@ -23,7 +23,6 @@ export function runCommand(finish: (run: () => Promise<ExitCode>) => Promise<voi
       collect,
     )
     .option('--output <file>', 'where to write the outputs; JSON on stdout without it')
-    .addOption(rowsOption())
     .addOption(sharedOption())
     .addOption(adapterOption())
     .action((model: string, options: RunCommandOptions) => finish(() => runModel(context, model, options)));

@@ -20,7 +20,8 @@ import {
   parsePort,
   parseSeconds,
   parseSize,
-  rowsOption,
+  loadSettings,
+  withLoading,
   withScheduling,
   type LoadingOptions,
 } from '../options.js';
@@ -43,14 +44,13 @@ export const DEFAULT_HOST = '127.0.0.1';
 const DEFAULT_PORT = 8080;
 
 export function serveCommand(finish: (run: () => Promise<ExitCode>) => Promise<void>, context: CliContext): Command {
-  return withScheduling(new Command('serve'))
+  return withScheduling(withLoading(new Command('serve')))
     .description('serve the models of a folder over HTTP (Open Inference Protocol v2)')
     .argument('[dir]', `folder of models: ${LAYOUTS}`)
     .option('--zoo', `serve the zoo's models too: ${zooNames.join(', ')}`)
     .option('--host <host>', 'address to listen on', DEFAULT_HOST)
     .option('--port <port>', 'port to listen on, 0 picks a free one', parsePort, DEFAULT_PORT)
     .addOption(adapterOption())
-    .addOption(rowsOption())
     .option('--allow-failed', 'call the server ready even where models failed to load')
     .addOption(
       new Option('--max-body <size>', 'largest request body')
@@ -139,7 +139,7 @@ async function loadAll(
 ): Promise<void> {
   if (scan.ignored.length > 0) context.out.write(`passed over (no model): ${scan.ignored.join(', ')}\n`);
   const line = new ProgressLine(context.err);
-  const loading: AddOptions = { rows: options.rows, onProgress: (progress) => line.update('loading', progress) };
+  const loading: AddOptions = { ...loadSettings(options), onProgress: (progress) => line.update('loading', progress) };
   const outcomes = addScanned(repository, scan, loading);
   for (const model of options.zoo ? zooNames : []) {
     const source: ModelSource = { kind: 'zoo', model, scale: DEFAULT_SCALE };
@@ -151,11 +151,11 @@ async function loadAll(
     line.clear();
     if (!status) return;
     statuses.push(status);
-    context.out.write(
-      status.state === 'ready'
-        ? `loaded ${status.name} version ${status.version}\n`
-        : `failed ${status.name} version ${status.version}: ${status.reason}\n`,
-    );
+    const { name, version } = status;
+    if (status.state === 'ready') {
+      const notices = repository.get(name, version).notices.map((notice) => `  ${notice}\n`);
+      context.out.write(`loaded ${name} version ${version}\n${notices.join('')}`);
+    } else context.out.write(`failed ${name} version ${version}: ${status.reason}\n`);
   }
   context.out.write(
     `serving ${statuses.filter(({ state }) => state === 'ready').length} of ${statuses.length} models\n`,

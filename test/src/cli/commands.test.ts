@@ -65,6 +65,8 @@ describe('the program', () => {
     [['serve', '--queue-delay', '-1'], /^error REQUEST_INVALID: .*'-1'.*expected a number of milliseconds/],
     [['serve', '--max-queue', '0'], /^error REQUEST_INVALID: .*'0'.*expected a whole number, 1 or more/],
     [['inspect', 'm.onnx', '--rows', 'all'], /^error REQUEST_INVALID: .*'all'.*auto, lift/],
+    [['check', 'm.onnx', 'f', '--tables', 'int4'], /^error REQUEST_INVALID: .*'int4'.*float32, float16, int8/],
+    [['serve', 'models', '--weights', 'int8'], /^error REQUEST_INVALID: .*'int8'.*float32, float16/],
     [['inspect', 'zoo:dnn'], /^error MODEL_NOT_FOUND: .*dnn/],
     [['serve'], /^error REQUEST_INVALID: nothing to serve/],
     [['serve', '/nowhere'], /^error FILE_UNREADABLE: cannot read \/nowhere: ENOENT/],
@@ -96,6 +98,10 @@ describe('run', () => {
     const sharing = new FakeContext();
     await sharing.run('run', 'm.onnx', '--input', input, '--shared', 'dense', '--shared', 'ids');
     expect(sharing.engine.loads[0]).toMatchObject({ options: { shared: ['dense', 'ids'] } });
+    const small = new FakeContext();
+    await small.run('run', 'm.onnx', '--input', input, '--tables', 'int8', '--weights', 'float16');
+    expect(small.engine.loads[0]!.options.precision).toEqual({ tables: 'int8', weights: 'float16' });
+    expect(context.engine.loads[0]!.options).not.toHaveProperty('precision');
     expect(ran).toMatchObject({ code: 0, err: '' });
     expect(JSON.parse(ran.out)).toEqual({ score: [[15]], half: [15], big: [false], first: [4] });
     expect(context.opened).toEqual(['software']);
@@ -272,14 +278,19 @@ describe('serve', () => {
     expect(context.source.listenerCount('SIGINT')).toBe(0);
   });
 
-  test('the zoo alone', async () => {
-    const running = context.run('serve', '--zoo', '--port', '0', '--log-level', 'silent', '--allow-failed');
+  test('the zoo alone, with what loading had to say', async () => {
+    const options = ['--log-level', 'silent', '--allow-failed', '--tables', 'float16'];
+    const running = context.run('serve', '--zoo', '--port', '0', ...options);
     const base = await url();
     await expect.poll(() => context.printed).toContain('serving 4 of 4 models\n');
     const { models } = (await (await fetch(base)).json()) as { models: { name: string }[] };
     expect(models.map(({ name }) => name)).toEqual(['bst', 'din', 'dlrm', 'wnd']);
     context.source.emit('SIGINT');
-    expect(await running).toMatchObject({ code: 0, err: '' });
+    expect(await running).toMatchObject({
+      code: 0,
+      err: '',
+      out: expect.stringContaining('loaded din version 1\n  weights stored in fewer bits\n'),
+    });
   });
 
   test('a model named as one of the zoo, and a port that is taken', async () => {

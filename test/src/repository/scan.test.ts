@@ -79,7 +79,7 @@ describe('scanRepository', () => {
       'a/1 DIR holds both a.onnx and a folder a, expected one or the other',
       'b/1 DIR/b holds both model.onnx and version folders, expected one or the other',
       'c/1 DIR/c holds no model.onnx',
-      "d/1 DIR/d/braid.json: unknown key 'row', expected one of 'rows', 'shared_inputs', 'versions'",
+      "d/1 DIR/d/braid.json: unknown key 'row', expected one of 'rows', 'shared_inputs', 'precision', 'versions'",
       'e/3 DIR/e/3 holds no model.onnx',
       'f/1 DIR/f.onnx',
     ]);
@@ -105,10 +105,13 @@ test('addScanned registers every version at once and settles with the outcomes',
   await put('b/braid.json', '{"rows": "auto", "shared_inputs": ["user"]}');
   await put('c/1/model.onnx');
   await put('c/2/none');
-  await put('c/braid.json', '{"versions": "all"}');
+  await put('c/braid.json', '{"versions": "all", "precision": {"tables": "int8"}}');
   const engine = new FakeEngine();
   const repository = new ModelRepository(engine);
-  const outcomes = addScanned(repository, await scanRepository(folder), { rows: 'lift' });
+  const outcomes = addScanned(repository, await scanRepository(folder), {
+    rows: 'lift',
+    precision: { weights: 'float16' },
+  });
   expect(repository.list().map(({ name, version, state }) => `${name}/${version} ${state}`)).toEqual([
     'a/1 loading',
     'b/1 loading',
@@ -125,6 +128,12 @@ test('addScanned registers every version at once and settles with the outcomes',
   ]);
   expect(engine.loads.map(({ options }) => options.rows)).toEqual(['lift', 'auto', 'lift', 'lift']);
   expect(engine.loads.map(({ options }) => options.shared)).toEqual([undefined, ['user'], undefined, undefined]);
+  expect(engine.loads.map(({ options }) => options.precision)).toEqual([
+    { weights: 'float16' },
+    { weights: 'float16' },
+    { weights: 'float16' },
+    { tables: 'int8' },
+  ]);
 });
 
 describe('braid.json', () => {
@@ -140,7 +149,19 @@ describe('braid.json', () => {
   test.each([
     ['{', /^m\/braid\.json is not JSON: /],
     ['[]', 'm/braid.json: expected a JSON object such as {"rows": "lift"}, found []'],
-    ['{"toString": 1}', "m/braid.json: unknown key 'toString', expected one of 'rows', 'shared_inputs', 'versions'"],
+    [
+      '{"toString": 1}',
+      "m/braid.json: unknown key 'toString', expected one of 'rows', 'shared_inputs', 'precision', 'versions'",
+    ],
+    [
+      '{"precision": {"tables": "int4"}}',
+      `m/braid.json: 'precision' is {"tables":"int4"}, expected an object of 'tables' (float32, float16, int8) and 'weights' (float32, float16)`,
+    ],
+    [
+      '{"precision": {"biases": "float16"}}',
+      `m/braid.json: 'precision' is {"biases":"float16"}, expected an object of `,
+    ],
+    ['{"precision": "int8"}', `m/braid.json: 'precision' is "int8", expected an object of `],
     ['{"rows": "all"}', `m/braid.json: 'rows' is "all", expected one of 'auto', 'lift'`],
     ['{"shared_inputs": "history"}', `m/braid.json: 'shared_inputs' is "history", expected a list of names`],
     ['{"shared_inputs": [1]}', `m/braid.json: 'shared_inputs' is [1], expected a list of names`],

@@ -37,7 +37,7 @@ export class FakeModel implements Model {
   readonly name: string;
   readonly inputs: readonly TensorSpec[] = TWO_INPUTS;
   readonly outputs: readonly TensorSpec[] = OUTPUTS;
-  readonly notices: readonly string[] = [];
+  readonly notices: readonly string[];
   disposed = false;
   /** Inputs of the last run, to see which arrays arrived. */
   last: Readonly<Record<string, TensorInput>> = {};
@@ -45,8 +45,9 @@ export class FakeModel implements Model {
   hold: Promise<void> = Promise.resolve();
   running = 0;
 
-  constructor(name: string) {
+  constructor(name: string, notices: readonly string[] = []) {
     this.name = name;
+    this.notices = notices;
   }
 
   async run(inputs: Readonly<Record<string, TensorInput>>, options: RunOptions = {}): Promise<Record<string, Tensor>> {
@@ -116,6 +117,7 @@ export class FakeModel implements Model {
       dispatches: 2,
       foldedNodes: 3,
       parameters: 12_345,
+      precision: { float16: 0, int8: 0, storedBytes: 0, savedBytes: 0 },
       memory: { weightBytes: 49_380, arenaBytes: 1 << 20, stagingBytes: 4096 },
       rowsPerWave: 4096,
       notices: ['float64 weights were narrowed to float32'],
@@ -178,7 +180,7 @@ export class FakeEngine implements Engine {
     if (where.includes('broken')) throw new BraidError('MODEL_UNREADABLE', `${where} is not an ONNX file`);
     options.onProgress?.({ stage: 'compile', done: 1, total: 2 });
     if (where.includes('echo')) return new OneInputModel(name);
-    const model = new FakeModel(name);
+    const model = new FakeModel(name, options.precision ? ['weights stored in fewer bits'] : []);
     this.models.set(name, model);
     return model;
   }

@@ -135,6 +135,12 @@ describe('metadata and health', () => {
     expect(await get('/v2/models/wnd/versions/1')).toEqual({ status: 200, body: expected });
   });
 
+  test('model metadata says what loading had to say', async () => {
+    await repository.add('small', '1', { kind: 'file', path: 'small.onnx' }, { precision: { tables: 'int8' } });
+    const { body } = await get('/v2/models/small');
+    expect(body).toMatchObject({ name: 'small', parameters: { notices: ['weights stored in fewer bits'] } });
+  });
+
   test('names the models and versions there are', async () => {
     expect(await get('/v2/models/dlrm')).toEqual({
       status: 404,
