@@ -72,6 +72,7 @@ export class GraphEngine {
     options.onProgress?.('compile', 0, 1);
     const plan = compile(named, {
       maxBindingBytes: this.#backend.maxBindingBytes,
+      caps: this.#backend.caps,
       ...(options.rows === undefined ? {} : { rows: options.rows }),
       ...(options.shared === undefined ? {} : { shared: options.shared }),
     });

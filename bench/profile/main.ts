@@ -43,7 +43,10 @@ const { adapter, info, release } = await requireAdapter('auto');
 const backend = new WebGpuBackend(await openDevice(adapter));
 const figures: { model: string; rows: number; dispatches: DispatchTime[] }[] = [];
 for (const model of options.models.split(',')) {
-  const plan = compile(buildZoo(model, options.scale), { maxBindingBytes: backend.maxBindingBytes });
+  const plan = compile(buildZoo(model, options.scale), {
+    maxBindingBytes: backend.maxBindingBytes,
+    caps: backend.caps,
+  });
   const executable = await backend.prepare(plan);
   for (const wanted of options.rows.split(',').map(Number)) {
     const rows = Math.min(wanted, executable.rowsPerWave(new Map()));

@@ -4,7 +4,9 @@ import { BraidError } from '../errors.js';
 import { analyze, type AnalyzedGraph } from './analyze.js';
 import { fuseChains } from './chains.js';
 import { fuseEpilogues } from './fuse.js';
+import type { DeviceCaps } from './kernel.js';
 import { lower, type LowerOptions, type OutputSource, type Program } from './lower.js';
+import { fusePerceptrons } from './perceptron.js';
 import { pickProducts } from './picked-product.js';
 import { analyzeRows, liftRows, rowFactor, type RowAnalysis } from './rows.js';
 import { fuseShortAttention } from './short-attention.js';
@@ -18,7 +20,17 @@ export interface CompileOptions extends LowerOptions {
   readonly rows?: 'auto' | 'lift';
   /** Names of the inputs that all rows of a query share; see compile/share.ts. */
   readonly shared?: readonly string[];
+  /** What the device can do, which decides what is fused. Default: a GPU with room for common workgroups. */
+  readonly caps?: DeviceCaps;
 }
+
+const COMMON_CAPS: DeviceCaps = {
+  software: false,
+  maxWorkgroupInvocations: 256,
+  maxWorkgroupBytes: 32_768,
+  maxWorkgroupsPerDimension: 65_535,
+  features: new Set(),
+};
 
 /** A declared input or output with the shape that inference gave it. */
 export interface PlanValue {
@@ -57,10 +69,13 @@ function countOperators(graph: Graph): Record<string, number> {
   return Object.fromEntries(Object.entries(counts).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** Patterns of whole layers before operators in a row: they are told by the nodes that fusion would join. */
-function fuse(analyzed: AnalyzedGraph): AnalyzedGraph {
-  return [splitLayers, fuseShortAttention, pickProducts, fuseChains, fuseEpilogues].reduce(
-    (graph, pass) => pass(graph),
+/**
+ * Patterns of whole layers before operators in a row: they are told by the nodes that fusion would join. Layers that
+ * follow each other come last, once each is a node.
+ */
+function fuse(analyzed: AnalyzedGraph, caps: DeviceCaps): AnalyzedGraph {
+  return [splitLayers, fuseShortAttention, pickProducts, fuseChains, fuseEpilogues, fusePerceptrons].reduce(
+    (graph, pass) => pass(graph, caps),
     analyzed,
   );
 }
@@ -70,7 +85,7 @@ export function compile(graph: Graph, options: CompileOptions): Plan {
   const source = options.rows === 'lift' ? liftRows(graph) : graph;
   const shared = options.shared && options.shared.length > 0 ? shareInputs(source, options.shared) : undefined;
   const analyzed = shared ? analyze(shared.graph, shared.sharing) : analyze(source);
-  const program = lower(fuse(analyzed), options);
+  const program = lower(fuse(analyzed, options.caps ?? COMMON_CAPS), options);
   const shown = analyzeRows(analyzed);
   const { countsRows } = program;
   const rowAnalysis: RowAnalysis =
