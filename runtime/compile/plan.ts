@@ -4,6 +4,7 @@ import { BraidError } from '../errors.js';
 import { analyze, type AnalyzedGraph } from './analyze.js';
 import { fuseChains } from './chains.js';
 import { fuseEpilogues } from './fuse.js';
+import { fuseInteractions } from './interaction.js';
 import type { DeviceCaps } from './kernel.js';
 import { lower, type LowerOptions, type OutputSource, type Program } from './lower.js';
 import { fusePerceptrons } from './perceptron.js';
@@ -74,10 +75,15 @@ function countOperators(graph: Graph): Record<string, number> {
  * follow each other come last, once each is a node.
  */
 function fuse(analyzed: AnalyzedGraph, caps: DeviceCaps): AnalyzedGraph {
-  return [splitLayers, fuseShortAttention, pickProducts, fuseChains, fuseEpilogues, fusePerceptrons].reduce(
-    (graph, pass) => pass(graph, caps),
-    analyzed,
-  );
+  return [
+    splitLayers,
+    fuseShortAttention,
+    pickProducts,
+    fuseInteractions,
+    fuseChains,
+    fuseEpilogues,
+    fusePerceptrons,
+  ].reduce((graph, pass) => pass(graph, caps), analyzed);
 }
 
 /** Compiles a graph. @throws BraidError MODEL_UNSUPPORTED, MODEL_INVALID. */
