@@ -15,6 +15,8 @@ export interface GatherOptions {
   /** Dimensions of the output in front of the runs that are copied whole, after merging. */
   readonly rank: number;
   readonly workgroupSize: number;
+  /** Something is added to what is copied. */
+  readonly adds?: boolean;
 }
 
 /**
@@ -27,7 +29,7 @@ export interface GatherOptions {
  * reports the errors.
  */
 export function gather(options: GatherOptions): WebGpuProgram {
-  const { data, indices, rank, workgroupSize } = options;
+  const { data, indices, rank, workgroupSize, adds = false } = options;
   const list = Math.max(rank, 2);
   const fields: ParameterField[] = [
     { name: 'count', type: 'u32', length: 1 },
@@ -49,19 +51,25 @@ export function gather(options: GatherOptions): WebGpuProgram {
     { name: 'data_strides', type: 'u32', length: list },
     { name: 'ids_strides', type: 'u32', length: list },
     { name: 'out_strides', type: 'u32', length: list },
+    ...(adds ? addendFields(list) : []),
   ];
   const offsets = stridedOffsets('i', rank, 'shape', [
     { variable: 'data_at', strides: 'data_strides', start: 'data_start' },
     { variable: 'ids_at', strides: 'ids_strides', start: 'ids_start' },
     { variable: 'out_at', strides: 'out_strides', start: 'out_start' },
+    ...(adds ? [{ variable: 'addend_at', strides: 'addend_strides', start: 'addend_start' }] : []),
   ]);
+  const added = adds ? ' + addend[addend_at + e * blocks[z].run_addend_stride]' : '';
   const zero = data === 'i64' ? 'vec2<u32>()' : `${data}()`;
   const source = wgsl`
 ${declareParameters(fields)}
 ${declareStorage(1, 'data', data, 'read')}
 ${declareStorage(2, 'ids', indices, 'read')}
-${declareStorage(3, 'out', data, 'read_write')}
-${ERROR_BUFFER(4)}
+#if ${adds}
+${declareStorage(3, 'addend', data, 'read')}
+#endif
+${declareStorage(adds ? 4 : 3, 'out', data, 'read_write')}
+${ERROR_BUFFER(adds ? 5 : 4)}
 @compute @workgroup_size(${workgroupSize})
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let z = id.z;
@@ -93,9 +101,22 @@ ${offsets}
       }
     } else if (index - first < blocks[z].held) {
       let from_at = data_at + (index - first) * blocks[z].axis_stride;
-      for (var e = lane; e < run; e += lanes) { out[out_at + e * out_stride] = data[from_at + e * data_stride]; }
+      for (var e = lane; e < run; e += lanes) { out[out_at + e * out_stride] = data[from_at + e * data_stride]${added}; }
     }
   }
 }`;
-  return { key: `Gather_${data}_${indices}_r${rank}_w${workgroupSize}`, source, fields, reportsErrors: true };
+  return {
+    key: `Gather_${data}_${indices}${adds ? '_add' : ''}_r${rank}_w${workgroupSize}`,
+    source,
+    fields,
+    reportsErrors: true,
+  };
+}
+
+function addendFields(list: number): ParameterField[] {
+  return [
+    { name: 'run_addend_stride', type: 'u32', length: 1 },
+    { name: 'addend_start', type: 'u32', length: 1 },
+    { name: 'addend_strides', type: 'u32', length: list },
+  ];
 }

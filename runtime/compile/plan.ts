@@ -4,6 +4,7 @@ import { BraidError } from '../errors.js';
 import { analyze, type AnalyzedGraph } from './analyze.js';
 import { fuseChains } from './chains.js';
 import { fuseEpilogues } from './fuse.js';
+import { fuseLookups } from './lookups.js';
 import { fuseInteractions } from './interaction.js';
 import type { DeviceCaps } from './kernel.js';
 import { lower, type LowerOptions, type OutputSource, type Program } from './lower.js';
@@ -80,6 +81,7 @@ function fuse(analyzed: AnalyzedGraph, caps: DeviceCaps): AnalyzedGraph {
     fuseShortAttention,
     pickProducts,
     fuseInteractions,
+    fuseLookups,
     fuseChains,
     fuseEpilogues,
     fusePerceptrons,
