@@ -4,6 +4,7 @@ import { BraidError } from '../errors.js';
 import { analyze, type AnalyzedGraph } from './analyze.js';
 import { fuseChains } from './chains.js';
 import { fuseEpilogues } from './fuse.js';
+import { joinSums } from './joined-sums.js';
 import { fuseLookups } from './lookups.js';
 import { fuseInteractions } from './interaction.js';
 import type { DeviceCaps } from './kernel.js';
@@ -82,6 +83,7 @@ function fuse(analyzed: AnalyzedGraph, caps: DeviceCaps): AnalyzedGraph {
     pickProducts,
     fuseInteractions,
     fuseLookups,
+    joinSums,
     fuseChains,
     fuseEpilogues,
     fusePerceptrons,
