@@ -13,6 +13,7 @@ import { fusePerceptrons } from './perceptron.js';
 import { pickProducts } from './picked-product.js';
 import { analyzeRows, liftRows, rowFactor, type RowAnalysis } from './rows.js';
 import { fuseShortAttention } from './short-attention.js';
+import { fuseTargetAttention } from './target-attention.js';
 import { splitLayers } from './split-layer.js';
 import { allocate, writeNumber, type DataType, type TensorData } from '../graph/dtype.js';
 import { notShareable, shareInputs } from './share.js';
@@ -86,6 +87,7 @@ function fuse(analyzed: AnalyzedGraph, caps: DeviceCaps): AnalyzedGraph {
     joinSums,
     fuseChains,
     fuseEpilogues,
+    fuseTargetAttention,
     fusePerceptrons,
   ].reduce((graph, pass) => pass(graph, caps), analyzed);
 }
