@@ -20,7 +20,7 @@ export interface TargetAttentionForm {
   readonly first: number;
   readonly second: number;
   readonly firstActivation?: LineActivation;
-  readonly secondActivation?: LineActivation;
+  readonly secondActivation?: Activation;
   /** What is done to a score; reads one value a key of each of its others. */
   readonly finish?: Finish;
 }
@@ -43,23 +43,24 @@ export function firstColumns({ first }: Pick<TargetAttentionForm, 'first'>): num
   return 8 * Math.ceil(first / 8);
 }
 
-/** Where a column of the first layer lies among its groups of 4. Invocations have a group of each half. */
+/** Where the parts of the parameters begin, in vectors of 4. */
 interface Layout {
-  /** Vectors of 4, from the start of the parameters. */
   readonly keyWeights: number;
   readonly pairWeights: number;
   readonly firstLines: number;
   readonly secondWeights: number;
   readonly secondBias: number;
-  readonly secondLines: number;
   readonly scoreWeights: number;
   readonly scoreBias: number;
   readonly total: number;
 }
 
 /** How the parameters lie: matrices row by row, rows and lines filled up to whole vectors with zeros. */
-export function targetAttentionLayout(form: TargetAttentionForm): Layout {
-  const { width, second, firstActivation, secondActivation } = form;
+export function targetAttentionLayout(
+  form: Pick<TargetAttentionForm, 'width' | 'first' | 'second'>,
+  lines: number,
+): Layout {
+  const { width, second } = form;
   const [a, b] = [firstColumns(form) / 4, fours(second)];
   let at = 0;
   const take = (vectors: number): number => {
@@ -70,10 +71,9 @@ export function targetAttentionLayout(form: TargetAttentionForm): Layout {
   return {
     keyWeights: take(width * a),
     pairWeights: take(width * a),
-    firstLines: take((firstActivation?.lines ?? 0) * a),
+    firstLines: take(lines * a),
     secondWeights: take(4 * a * b),
     secondBias: take(b),
-    secondLines: take((secondActivation?.lines ?? 0) * b),
     scoreWeights: take(b),
     scoreBias: take(1),
     total: at,
@@ -136,7 +136,7 @@ export function targetAttention(options: TargetAttentionOptions): WebGpuProgram 
   const columns = firstColumns(options);
   const [a4, b4, w4] = [columns / 4, fours(second), width / 4];
   const half = a4 / 2;
-  const layout = targetAttentionLayout(options);
+  const layout = targetAttentionLayout(options, firstActivation?.lines ?? 0);
   const others = finish?.others ?? [];
   const scalar = (name: string, type: 'u32' | 'f32' = 'u32'): ParameterField => ({ name, type, length: 1 });
   const fields: ParameterField[] = [
@@ -190,16 +190,11 @@ export function targetAttention(options: TargetAttentionOptions): WebGpuProgram 
   ];
   const line = (start: number, i: number, size: number): string =>
     `weights[w_start + ${start + i * size}u + column / 4u][column % 4u]`;
-  const activated = (
-    activation: LineActivation | undefined,
-    layer: string,
-    value: string,
-    start: number,
-    size: number,
-  ): string =>
-    activation
-      ? `chain_${layer}(${['z', value, ...range(activation.lines).map((i) => line(start, i, size))].join(', ')})`
-      : value;
+  const firstArguments = range(firstActivation?.lines ?? 0).map((i) => line(layout.firstLines, i, a4));
+  const activatedFirst = firstActivation
+    ? `chain_first(${['z', 'value[e]', ...firstArguments].join(', ')})`
+    : 'value[e]';
+  const activatedSecond = secondActivation ? 'chain_second(z, value[e])' : 'value[e]';
   const readers = others.map((_, i) => `other${i}[other${i}_at + key * blocks[z].other${i}_step]`);
   const secondSums = range(4).map((c) => `t${c}`);
   const outParts = Math.max(1, Math.floor(THREADS / w4));
@@ -234,18 +229,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 ${others.map((_, i) => `    let other${i}_at = blocks[z].other${i}_start + row * blocks[z].other${i}_row;`).join('\n')}
     for (var key0 = 0u; key0 < ${length}u; key0 += ${4 * keys4}u) {
 ${registers.map((s) => `      var ${s} = vec4<f32>();`).join('\n')}
-      for (var f0 = 0u; f0 < ${STEP * Math.ceil(width / STEP)}u; f0 += ${STEP}u) {
-        // Registers are dear: that others wait for memory is what hides the wait, not loads ahead of the arithmetic.
 ${rounds(units.a)
-  .map((r) => `        var a${r} = vec4<f32>();`)
+  .map((r) => `      var a${r} = vec4<f32>();`)
   .join('\n')}
 ${rounds(units.b)
-  .map((r) => `        var b${r} = vec4<f32>();`)
+  .map((r) => `      var b${r} = vec4<f32>();`)
   .join('\n')}
-${fetch.map((code) => `        ${code}`).join('\n')}
-        ${put.join('\n        ')}
-        workgroupBarrier();
-        if (my_keys < ${keys4}u) {
+      // One round more than steps: a round fetches its step into registers, and computes the one before.
+      for (var f0 = 0u; f0 < ${STEP * Math.ceil(width / STEP) + STEP}u; f0 += ${STEP}u) {
+        if (f0 < ${width}u) {
+          ${fetch.join('\n          ')}
+        }
+        if (f0 > 0u && my_keys < ${keys4}u) {
           for (var f = 0u; f < ${STEP}u; f++) {
             let x = stage[f * ${keys4}u + my_keys];
             let y0 = stage[${STEP * keys4}u + f * ${a4}u + my_columns];
@@ -255,6 +250,8 @@ ${fetch.map((code) => `        ${code}`).join('\n')}
               .join('\n            ')}
           }
         }
+        workgroupBarrier();
+        ${put.join('\n        ')}
         workgroupBarrier();
       }
       if (my_keys < ${keys4}u) {
@@ -270,7 +267,7 @@ ${registers
           var value = hidden[at];
           if (column < ${first}u) {
             value += c[c_at + column * blocks[z].c_column];
-            for (var e = 0u; e < 4u; e++) { value[e] = ${activated(firstActivation, 'first', 'value[e]', layout.firstLines, a4)}; }
+            for (var e = 0u; e < 4u; e++) { value[e] = ${activatedFirst}; }
           } else {
             value = vec4<f32>();
           }
@@ -283,16 +280,10 @@ ${registers
       if (keys_of < ${keys4}u) {
         let bias = weights[w_start + ${layout.secondBias}u + g];
 ${secondSums.map((t, i) => `        var ${t} = vec4<f32>(bias.${'xyzw'[i]});`).join('\n')}
-        for (var f = 0u; f < ${columns}u; f += 4u) {
-          ${range(4)
-            .map(
-              (j) =>
-                `let x${j} = hidden[(f + ${j}u) * ${keys4}u + keys_of]; let y${j} = weights[w_start + ${layout.secondWeights}u + (f + ${j}u) * ${b4}u + g];`,
-            )
-            .join('\n          ')}
-          ${range(4)
-            .map((j) => secondSums.map((t, i) => `${t} += x${j} * y${j}.${'xyzw'[i]};`).join(' '))
-            .join('\n          ')}
+        for (var f = 0u; f < ${columns}u; f++) {
+          let x = hidden[f * ${keys4}u + keys_of];
+          let y = weights[w_start + ${layout.secondWeights}u + f * ${b4}u + g];
+          ${secondSums.map((t, i) => `${t} += x * y.${'xyzw'[i]};`).join(' ')}
         }
         var partial = vec4<f32>();
         var sums = array<vec4<f32>, 4>(${secondSums.join(', ')});
@@ -300,7 +291,7 @@ ${secondSums.map((t, i) => `        var ${t} = vec4<f32>(bias.${'xyzw'[i]});`).j
           let column = g * 4u + i;
           if (column < ${second}u) {
             var value = sums[i];
-            for (var e = 0u; e < 4u; e++) { value[e] = ${activated(secondActivation, 'second', 'value[e]', layout.secondLines, b4)}; }
+            for (var e = 0u; e < 4u; e++) { value[e] = ${activatedSecond}; }
             partial += value * weights[w_start + ${layout.scoreWeights}u + g][i];
           }
         }
@@ -334,16 +325,7 @@ ${secondSums.map((t, i) => `        var ${t} = vec4<f32>(bias.${'xyzw'[i]});`).j
     let part_of = thread / ${w4}u;
     if (part_of < ${outParts}u) {
       var mixed = vec4<f32>();
-      var key = part_of;
-      for (; key + ${3 * outParts}u < ${length}u; key += ${4 * outParts}u) {
-        ${range(4)
-          .map((j) => `let v${j} = keys[(k_at + (key + ${j * outParts}u) * k_step) / 4u + of_features];`)
-          .join('\n        ')}
-        mixed += ${range(4)
-          .map((j) => `scores[key + ${j * outParts}u] * v${j}`)
-          .join(' + ')};
-      }
-      for (; key < ${length}u; key += ${outParts}u) {
+      for (var key = part_of; key < ${length}u; key += ${outParts}u) {
         mixed += scores[key] * keys[(k_at + key * k_step) / 4u + of_features];
       }
       stage[part_of * ${w4}u + of_features] = mixed;

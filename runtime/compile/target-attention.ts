@@ -1,9 +1,4 @@
-import {
-  firstColumns,
-  targetAttentionLayout,
-  targetAttentionNeeds,
-  type LineActivation,
-} from '../../shaders/target_attention.js';
+import { firstColumns, targetAttentionLayout, targetAttentionNeeds } from '../../shaders/target_attention.js';
 import { shapesEqual } from '../graph/dim.js';
 import type { Node } from '../graph/graph.js';
 import { toFloat64 } from '../graph/tensor.js';
@@ -94,14 +89,8 @@ class Finder {
 }
 
 /** All parameters as the kernel reads them; see targetAttentionLayout. */
-function packed(
-  { modulated, second, score, width }: Unit,
-  firstLines: Iterable<Float64Array>,
-  lines: { first: number; second: number },
-): Float32Array {
-  const activation = (n: number): { firstActivation?: LineActivation } =>
-    n === 0 ? {} : { firstActivation: { name: '', functions: '', scalars: [], lines: n } };
-  const layout = targetAttentionLayout({ width, first: second.k, second: second.n, ...activation(lines.first) });
+function packed({ modulated, second, score, width }: Unit, firstLines: readonly Float64Array[]): Float32Array {
+  const layout = targetAttentionLayout({ width, first: second.k, second: second.n }, firstLines.length);
   const data = new Float32Array(4 * layout.total);
   const [a, b] = [firstColumns({ first: second.k }), 4 * Math.ceil(second.n / 4)];
   const stacked = toFloat64(modulated.context.tensor(1)!);
@@ -110,7 +99,7 @@ function packed(
   };
   rows(stacked.subarray(0, width * second.k), width, second.k, layout.keyWeights, a);
   rows(stacked.subarray(width * second.k), width, second.k, layout.pairWeights, a);
-  [...firstLines].forEach((line, i) => data.set(line, 4 * layout.firstLines + i * a));
+  firstLines.forEach((line, i) => data.set(line, 4 * layout.firstLines + i * a));
   rows(second.weight(), second.k, second.n, layout.secondWeights, b);
   if (second.bias) data.set(second.bias, 4 * layout.secondBias);
   data.set(score.weight(), 4 * layout.scoreWeights);
@@ -192,7 +181,7 @@ export function fuseTargetAttention(analyzed: AnalyzedGraph, caps: DeviceCaps): 
     const [, , , ...others] = score.node.node.inputs;
     if (!lines || others.length > MOST_OTHERS) continue;
     const name = `${end.node.name}/parameters`;
-    const data = packed(unit, lines.values(), { first: lines.size, second: 0 });
+    const data = packed(unit, [...lines.values()]);
     types.set(name, { dtype: 'float32', shape: [data.length] });
     known.set(name, { kind: 'tensor', tensor: { dtype: 'float32', dims: [data.length], data } });
     const [keys, , line, target] = modulated.node.inputs as [string, string, string, string];
@@ -203,7 +192,7 @@ export function fuseTargetAttention(analyzed: AnalyzedGraph, caps: DeviceCaps): 
       first: second.k,
       second: second.n,
       firstFunctions: { chain: functions, lines: [...lines.keys()] },
-      secondFunctions: { chain: second.chain, lines: [] },
+      secondFunctions: second.chain,
       line: inputs.length - 2,
       target: inputs.length - 1,
     });

@@ -20,7 +20,8 @@ export interface TargetAttentionCall {
   readonly first: number;
   readonly second: number;
   readonly firstFunctions: HiddenFunctions;
-  readonly secondFunctions: HiddenFunctions;
+  /** They read the elements alone. */
+  readonly secondFunctions: Chain;
   /** Positions of the line of the first layer and of the target among the inputs. */
   readonly line: number;
   readonly target: number;
@@ -60,7 +61,10 @@ export function targetAttentionOperator(call: TargetAttentionCall): Operator {
     const { finish } = finishOf(lowering);
     const target = lowering.output(0);
     const output = reshapeView(target, [batch, width])!;
-    const [one, two] = [activationOf(call.firstFunctions, 'first'), activationOf(call.secondFunctions, 'second')];
+    const [one, two] = [
+      activationOf(call.firstFunctions, 'first'),
+      activationOf({ chain: call.secondFunctions, lines: [] }, 'second'),
+    ];
     const form: TargetAttentionForm = {
       width,
       first,
