@@ -121,10 +121,8 @@ function planOf({ layers, rows, threads, normalizes }: Sizes): Plan {
 }
 
 /** Bytes of workgroup memory that a perceptron takes. */
-export function perceptronBytes(
-  options: Pick<PerceptronOptions, 'layers' | 'rows' | 'threads' | 'normalizes'>,
-): number {
-  return 16 * planOf(options).total + (options.normalizes ? 8 * options.threads : 0);
+export function perceptronBytes(options: Sizes): number {
+  return 16 * planOf(options).total;
 }
 
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
