@@ -77,13 +77,13 @@ export class GraphEngine {
     this.#checkOpen();
     const { name, onProgress, ...settings } = options;
     const named = name === undefined ? graph : { ...graph, name };
-    const { maxBindingBytes } = this.#backend;
+    const { maxBindingBytes, caps } = this.#backend;
     onProgress?.('compile', 0, 1);
-    const plan = compile(named, { ...settings, maxBindingBytes });
+    const plan = compile(named, { ...settings, maxBindingBytes, caps });
     onProgress?.('compile', 1, 1);
     // Before the model's own memory is taken: both need not fit at once.
     const sample = plan.precision.isLossy
-      ? await this.#sample(compile(named, { ...settings, maxBindingBytes, precision: FULL_PRECISION }))
+      ? await this.#sample(compile(named, { ...settings, maxBindingBytes, caps, precision: FULL_PRECISION }))
       : undefined;
     const executable = await this.#backend.prepare(plan, onProgress);
     const rates = this.#backend.caps.software ? SOFTWARE_RATES : GPU_RATES;

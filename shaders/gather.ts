@@ -27,6 +27,8 @@ export interface GatherOptions {
   /** Dimensions of the output in front of the runs that are copied whole, after merging. */
   readonly rank: number;
   readonly workgroupSize: number;
+  /** Something is added to what is copied. */
+  readonly adds?: boolean;
 }
 
 /**
@@ -39,7 +41,7 @@ export interface GatherOptions {
  * reports the errors.
  */
 export function gather(options: GatherOptions): WebGpuProgram {
-  const { data, vectors, indices, rank, workgroupSize } = options;
+  const { data, vectors, indices, rank, workgroupSize, adds = false } = options;
   const list = Math.max(rank, 2);
   const fields: ParameterField[] = [
     { name: 'count', type: 'u32', length: 1 },
@@ -61,26 +63,37 @@ export function gather(options: GatherOptions): WebGpuProgram {
     { name: 'data_strides', type: 'u32', length: list },
     { name: 'ids_strides', type: 'u32', length: list },
     { name: 'out_strides', type: 'u32', length: list },
+    ...(adds ? addendFields(list) : []),
   ];
   const offsets = stridedOffsets('i', rank, 'shape', [
     { variable: 'data_at', strides: 'data_strides', start: 'data_start' },
     { variable: 'ids_at', strides: 'ids_strides', start: 'ids_start' },
     { variable: 'out_at', strides: 'out_strides', start: 'out_start' },
+    ...(adds ? [{ variable: 'addend_at', strides: 'addend_strides', start: 'addend_start' }] : []),
   ]);
   const element = readType(data);
   const zero = vectors ? 'vec4<f32>()' : element === 'i64' ? 'vec2<u32>()' : `${element}()`;
   const step = vectors ? 4 : 1;
   const place = vectors ? '(out_at + e) / 4u' : 'out_at + e * out_stride';
-  const value = vectors
+  const read = vectors
     ? readFour('data', data as FourType, 'from_at', 'e')
     : readElement('data', data, 'from_at', 'e * data_stride');
+  const added = vectors ? 'addend[(addend_at + e) / 4u]' : 'addend[addend_at + e * blocks[z].run_addend_stride]';
+  const value = adds ? `${read} + ${added}` : read;
+  const declare = (binding: number, name: string, access: 'read' | 'read_write'): string =>
+    vectors
+      ? `@group(0) @binding(${binding}) var<storage, ${access}> ${name}: array<vec4<f32>>;`
+      : declareStorage(binding, name, element, access);
   const run = `for (var e = lane * ${step}u; e < run; e += lanes * ${step}u)`;
   const source = wgsl`
 ${declareParameters(fields)}
 ${vectors ? declareReadFours(1, 'data', data as FourType) : declareRead(1, 'data', data)}
 ${declareStorage(2, 'ids', indices, 'read')}
-${vectors ? '@group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;' : declareStorage(3, 'out', element, 'read_write')}
-${ERROR_BUFFER(4)}
+#if ${adds}
+${declare(3, 'addend', 'read')}
+#endif
+${declare(adds ? 4 : 3, 'out', 'read_write')}
+${ERROR_BUFFER(adds ? 5 : 4)}
 @compute @workgroup_size(${workgroupSize})
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let z = id.z;
@@ -118,9 +131,17 @@ ${offsets}
   }
 }`;
   return {
-    key: `Gather_${data}${vectors ? '_vectors' : ''}_${indices}_r${rank}_w${workgroupSize}`,
+    key: `Gather_${data}${vectors ? '_vectors' : ''}_${indices}${adds ? '_add' : ''}_r${rank}_w${workgroupSize}`,
     source,
     fields,
     reportsErrors: true,
   };
+}
+
+function addendFields(list: number): ParameterField[] {
+  return [
+    { name: 'run_addend_stride', type: 'u32', length: 1 },
+    { name: 'addend_start', type: 'u32', length: 1 },
+    { name: 'addend_strides', type: 'u32', length: list },
+  ];
 }

@@ -90,7 +90,7 @@ for (const model of options.models.split(',')) {
   const graph = buildZoo(model, options.scale);
   const variants = [];
   for (const precision of precisions) {
-    const plan = compile(graph, { maxBindingBytes: backend.maxBindingBytes, precision });
+    const plan = compile(graph, { maxBindingBytes: backend.maxBindingBytes, caps: backend.caps, precision });
     const executable = await backend.prepare(plan);
     variants.push({ precision, plan, executable });
   }

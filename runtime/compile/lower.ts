@@ -115,7 +115,10 @@ class Destinations {
     return node.op === 'Concat' ? new Set() : this.#origins(node.inputs);
   }
 
-  /** Values whose memory `names` may be windows on: everything up the chain of operators that can be views. */
+  /**
+   * Values whose memory `names` may be windows on: everything up the chain of operators that can be views. A Concat is the
+   * end of it: its result has memory of its own, or is in its place among the members.
+   */
   #origins(names: readonly string[]): Set<string> {
     const origins = new Set<string>();
     const queue = [...names];
@@ -123,7 +126,7 @@ class Destinations {
       if (origins.has(name)) continue;
       origins.add(name);
       const producer = this.#producers.get(name);
-      if (producer?.operator.aliases) queue.push(...producer.node.inputs);
+      if (producer?.operator.aliases && producer.node.op !== 'Concat') queue.push(...producer.node.inputs);
     }
     return origins;
   }

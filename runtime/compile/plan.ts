@@ -4,11 +4,17 @@ import { BraidError } from '../errors.js';
 import { analyze, type AnalyzedGraph } from './analyze.js';
 import { fuseChains } from './chains.js';
 import { fuseEpilogues } from './fuse.js';
+import { joinSums } from './joined-sums.js';
+import { fuseLookups } from './lookups.js';
+import { fuseInteractions } from './interaction.js';
+import type { DeviceCaps } from './kernel.js';
 import type { LowerOptions, OutputSource, Program } from './lower.js';
+import { fusePerceptrons } from './perceptron.js';
 import { pickProducts } from './picked-product.js';
 import { checkPrecision, lowerWith, type Precision, type PrecisionReport } from './precision.js';
 import { analyzeRows, liftRows, rowFactor, type RowAnalysis } from './rows.js';
 import { fuseShortAttention } from './short-attention.js';
+import { fuseTargetAttention } from './target-attention.js';
 import { splitLayers } from './split-layer.js';
 import { allocate, writeNumber, type DataType, type TensorData } from '../graph/dtype.js';
 import { notShareable, shareInputs } from './share.js';
@@ -24,7 +30,18 @@ export interface ModelSettings {
   readonly precision?: Precision;
 }
 
-export interface CompileOptions extends Omit<LowerOptions, 'packed'>, ModelSettings {}
+export interface CompileOptions extends Omit<LowerOptions, 'packed'>, ModelSettings {
+  /** What the device can do, which decides what is fused. Default: a GPU with room for common workgroups. */
+  readonly caps?: DeviceCaps;
+}
+
+const COMMON_CAPS: DeviceCaps = {
+  software: false,
+  maxWorkgroupInvocations: 256,
+  maxWorkgroupBytes: 32_768,
+  maxWorkgroupsPerDimension: 65_535,
+  features: new Set(),
+};
 
 /** A declared input or output with the shape that inference gave it. */
 export interface PlanValue {
@@ -64,12 +81,23 @@ function countOperators(graph: Graph): Record<string, number> {
   return Object.fromEntries(Object.entries(counts).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** Patterns of whole layers before operators in a row: they are told by the nodes that fusion would join. */
-function fuse(analyzed: AnalyzedGraph): AnalyzedGraph {
-  return [splitLayers, fuseShortAttention, pickProducts, fuseChains, fuseEpilogues].reduce(
-    (graph, pass) => pass(graph),
-    analyzed,
-  );
+/**
+ * Patterns of whole layers before operators in a row: they are told by the nodes that fusion would join. Layers that
+ * follow each other come last, once each is a node.
+ */
+function fuse(analyzed: AnalyzedGraph, caps: DeviceCaps): AnalyzedGraph {
+  return [
+    splitLayers,
+    fuseShortAttention,
+    pickProducts,
+    fuseInteractions,
+    fuseLookups,
+    joinSums,
+    fuseChains,
+    fuseEpilogues,
+    fuseTargetAttention,
+    fusePerceptrons,
+  ].reduce((graph, pass) => pass(graph, caps), analyzed);
 }
 
 /** Compiles a graph. @throws BraidError MODEL_UNSUPPORTED, MODEL_INVALID, REQUEST_INVALID. */
@@ -79,7 +107,7 @@ export function compile(graph: Graph, options: CompileOptions): Plan {
   const source = options.rows === 'lift' ? liftRows(graph) : graph;
   const shared = options.shared && options.shared.length > 0 ? shareInputs(source, options.shared) : undefined;
   const analyzed = shared ? analyze(shared.graph, shared.sharing) : analyze(source);
-  const { program, report } = lowerWith(fuse(analyzed), options, precision);
+  const { program, report } = lowerWith(fuse(analyzed, options.caps ?? COMMON_CAPS), options, precision);
   const shown = analyzeRows(analyzed);
   const { countsRows } = program;
   const rowAnalysis: RowAnalysis =

@@ -51,8 +51,11 @@ function describe(adapter: GPUAdapter, origin: string): DeviceInfo {
   };
 }
 
-/** Browsers round timestamps to hide secrets between sites; here they measure our own kernels. */
-const DAWN_FLAGS = ['disable-dawn-features=timestamp_quantization'];
+/**
+ * Browsers round timestamps to hide secrets between sites, and clear workgroup memory; here they measure our own kernels,
+ * which write what they read. SwiftShader compiles the clearing of large arrays for seconds.
+ */
+const DAWN_FLAGS = ['disable-dawn-features=timestamp_quantization', 'enable-dawn-features=disable_workgroup_init'];
 
 /** Loads Dawn. Constants such as GPUBufferUsage become globals, as in a browser. */
 async function loadDawn(): Promise<(flags: string[]) => GPU> {

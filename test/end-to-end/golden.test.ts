@@ -21,14 +21,22 @@ function worst(found: Float64Array, expected: Float64Array): number {
 
 describe.each(MODELS)('%s exported by PyTorch', (model) => {
   const batches = readdirSync(FOLDER).filter((f) => f.startsWith(`${model}.b`));
-  let engine: GraphEngine;
+  const engines: GraphEngine[] = [];
 
   beforeAll(async () => {
-    engine = new GraphEngine(await openBackend());
+    for (const options of [{}, { software: false, arenaBytes: 2 ** 24 }])
+      engines.push(new GraphEngine(await openBackend(options)));
   });
-  afterAll(() => engine.close());
+  afterAll(() => {
+    for (const engine of engines) void engine.close();
+  });
 
-  it.each(batches)('matches PyTorch on %s', async (file) => {
+  // With kernels as for the adapter at hand, and once with those that a GPU gets, where passes fuse more.
+  it.each([
+    ...batches.map((file) => [file, 'the adapter', 0] as const),
+    [`${model}.b7.safetensors`, 'a GPU', 1] as const,
+  ])('matches PyTorch on %s with kernels for %s', async (file, _, which) => {
+    const engine = engines[which]!;
     const graph = await importOnnxFile(new URL(`${model}.onnx`, FOLDER).pathname);
     const loaded = await engine.load(graph);
     const tensors = readSafetensors(await readFile(new URL(file, FOLDER)), file);

@@ -177,7 +177,7 @@ describe('shared inputs', () => {
     ]);
     expect(outcomes[0]).toEqual({ status: 'fulfilled', value: [] });
     expect(String((outcomes[1] as PromiseRejectedResult).reason)).toMatch(
-      /input 'history' or 'item': row [01], position 1: found id 9/,
+      /input 'history': row [01], position 1: found id 9/,
     );
     expect(outcomes[2]).toEqual({ status: 'fulfilled', value: [] });
     await loaded.dispose();

@@ -3,16 +3,7 @@ import { flatWorkgroupSize } from '../../../shaders/program.js';
 import type { Lowering, TablePart } from '../../compile/lowering.js';
 import type { PackedUse, Step } from '../../compile/kernel.js';
 import { isWhole, ROW_HEADER_BYTES } from '../../compile/packed.js';
-import {
-  collapse,
-  deviceBytes,
-  deviceType,
-  elementsOf,
-  nonEmpty,
-  pickView,
-  storedType,
-  type View,
-} from '../../compile/view.js';
+import { collapse, deviceBytes, deviceType, elementsOf, pickView, storedType, type View } from '../../compile/view.js';
 import { add, ceilDivide, compare, divideExact, equal, mul, product, type Dim } from '../../graph/dim.js';
 import { sizeOf } from '../../graph/tensor.js';
 import { flatWorkgroups } from '../elementwise/kernel.js';
@@ -33,42 +24,52 @@ export interface GatherCall {
   /** Runs that a row of the batch has. */
   readonly rowRuns: Dim;
   readonly code: number;
+  /** Added to what is copied; in the shape of the output. */
+  readonly addend?: View;
 }
 
 /** Elements one invocation copies on a GPU: enough loads in flight, and enough invocations for short rows. */
 const ELEMENTS_PER_LANE = 4;
+/**
+ * More than fill any device. Lookups that share a dispatch get the workgroups of the largest, and those with nothing to do
+ * cost time: see docs/performance.md.
+ */
+const MOST_WORKGROUPS = 8192;
 
 /**
  * The output as runs of elements that one index copies whole: the last dimension behind the axis is the run, everything
  * before it is walked by the strides of data, indices and output.
  */
-function runsOf({ data: { view }, indices, output, axis }: Pick<GatherCall, 'data' | 'indices' | 'output' | 'axis'>): {
+function runsOf({ data: { view }, indices, output, axis, addend }: Omit<GatherCall, 'size' | 'rowRuns' | 'code'>): {
   readonly run: Dim;
-  readonly runStrides: readonly [data: Dim, output: Dim];
+  readonly runStrides: readonly [data: Dim, output: Dim, addend: Dim];
   readonly shape: readonly Dim[];
+  /** Of data, indices, output and addend. */
   readonly strides: readonly (readonly Dim[])[];
   readonly repeats: Dim;
 } {
   const tail = view.shape.slice(axis + 1);
+  const made = [output, ...(addend ? [addend] : [])];
+  const lead = output.shape.length - tail.length;
   const behind = collapse({
     shape: tail,
-    strides: [view.strides.slice(axis + 1), output.strides.slice(output.shape.length - tail.length)],
+    strides: [view.strides.slice(axis + 1), ...made.map((v) => v.strides.slice(lead))],
   });
   const none = (n: number): Dim[] => Array.from({ length: n }, () => 0);
   const rest = behind.shape.slice(0, -1);
-  const [dataTail, outTail] = behind.strides.map((s) => s.slice(0, -1)) as [Dim[], Dim[]];
-  const front = output.strides.slice(0, output.shape.length - tail.length);
+  const [dataTail, ...madeTails] = behind.strides.map((s) => s.slice(0, -1)) as [Dim[], ...Dim[][]];
   const space = collapse({
     shape: [...view.shape.slice(0, axis), ...indices.shape, ...rest],
     strides: [
       [...view.strides.slice(0, axis), ...none(indices.shape.length), ...dataTail],
       [...none(axis), ...indices.strides, ...none(rest.length)],
-      [...front, ...outTail],
+      ...made.map((v, i) => [...v.strides.slice(0, lead), ...madeTails[i]!]),
     ],
   });
+  const last = (i: number): Dim => behind.strides[i]?.at(-1) ?? 0;
   return {
     run: behind.shape.at(-1) ?? 1,
-    runStrides: [behind.strides[0]!.at(-1) ?? 0, behind.strides[1]!.at(-1) ?? 0],
+    runStrides: [last(0), last(1), last(2)],
     ...space,
     repeats: product(rest),
   };
@@ -80,7 +81,7 @@ function packedUse({ data: { view }, axis }: GatherCall, repeats: Dim): PackedUs
 }
 
 export function gatherStep(call: GatherCall): Omit<Step, 'node'> {
-  const { data, indices, output, axis } = call;
+  const { data, indices, output, axis, addend } = call;
   const { view } = data;
   const { run, runStrides, shape, strides, repeats } = runsOf(call);
   const count = product(shape);
@@ -89,17 +90,20 @@ export function gatherStep(call: GatherCall): Omit<Step, 'node'> {
   const isFour = stored === 'f32' || stored === 'f16' || stored === 'i8';
   const whole = (dim: Dim): boolean => divideExact(dim, 4) !== undefined;
   const starts = [view.offset, output.offset, view.strides[axis]!, ...strides[0]!, ...strides[2]!];
-  const vectors = isFour && whole(run) && [...runStrides].every((s) => equal(s, 1)) && starts.every(whole);
+  if (addend) starts.push(addend.offset, ...strides[3]!);
+  const vectors =
+    isFour && whole(run) && runStrides.slice(0, addend ? 3 : 2).every((s) => equal(s, 1)) && starts.every(whole);
   const header = stored === 'i8' ? ROW_HEADER_BYTES : 0;
   const moved = add(
     mul(elementsOf(output), deviceBytes(stored) + deviceBytes(deviceType(output.dtype))),
     mul(elementsOf(indices), header + deviceBytes(indexType)),
   );
   return {
-    kernel: 'Gather',
+    kernel: addend ? 'Gather+Add' : 'Gather',
     operands: [
       { view, access: 'read', packed: packedUse(call, repeats) },
       { view: indices, access: 'read' },
+      ...(addend ? [{ view: addend, access: 'read' as const }] : []),
       { view: output, access: 'write' },
     ],
     cost: { operations: 0, bytes: moved },
@@ -109,12 +113,19 @@ export function gatherStep(call: GatherCall): Omit<Step, 'node'> {
       const workgroupSize = flatWorkgroupSize(caps.maxWorkgroupInvocations);
       // A software adapter has no neighbours to read with: one invocation an index reads its own line.
       const lanes = caps.software ? 1 : ceilDivide(run, ELEMENTS_PER_LANE);
+      // Lookups that add share a program where their ranks allow it: those of a sequence's parts are one dispatch.
+      const rank = Math.max(addend ? 2 : 1, shape.length);
+      const padded = (dims: readonly Dim[], fill: Dim): readonly Dim[] => [
+        ...Array.from({ length: rank - dims.length }, () => fill),
+        ...dims,
+      ];
       const program = gather({
         data: stored,
         vectors,
         indices: indexType === 'i64' ? 'i64' : 'i32',
-        rank: Math.max(1, shape.length),
+        rank,
         workgroupSize,
+        adds: addend !== undefined,
       });
       return {
         program,
@@ -134,12 +145,23 @@ export function gatherStep(call: GatherCall): Omit<Step, 'node'> {
             data_start: { start: view },
             ids_start: { start: indices },
             out_start: { start: output },
-            shape: nonEmpty(shape, 1),
-            data_strides: nonEmpty(strides[0]!, 0),
-            ids_strides: nonEmpty(strides[1]!, 0),
-            out_strides: nonEmpty(strides[2]!, 0),
+            shape: padded(shape, 1),
+            data_strides: padded(strides[0]!, 0),
+            ids_strides: padded(strides[1]!, 0),
+            out_strides: padded(strides[2]!, 0),
+            ...(addend
+              ? {
+                  run_addend_stride: runStrides[2],
+                  addend_start: { start: addend },
+                  addend_strides: padded(strides[3]!, 0),
+                }
+              : {}),
           },
-          workgroups: flatWorkgroups(mul(count, lanes), workgroupSize, caps.maxWorkgroupsPerDimension),
+          workgroups: flatWorkgroups(
+            mul(count, lanes),
+            workgroupSize,
+            Math.min(MOST_WORKGROUPS, caps.maxWorkgroupsPerDimension),
+          ),
         },
       };
     },
@@ -162,6 +184,32 @@ function picked(lowering: Lowering, axis: number): View | undefined {
     throw context.invalid(`index ${index[0]} is outside dimension ${size}`);
   if ((toEnd === undefined || fromStart === undefined) && context.tensor(1)) return undefined;
   return pickView(lowering.view(0), axis, at);
+}
+
+/** The steps that look input `indices` up in input `data`, a step a part of a large table. */
+export function lookUp(
+  lowering: Lowering,
+  call: Pick<GatherCall, 'axis' | 'output' | 'addend'> & { readonly data: number; readonly indices: number },
+): void {
+  const { axis, output } = call;
+  const data = lowering.context.input(call.data);
+  const indices = lowering.view(call.indices);
+  const size = data.shape[axis]!;
+  const parts: readonly TablePart[] =
+    axis === 0 ? lowering.parts(call.data) : [{ view: lowering.view(call.data), first: 0, count: size }];
+  const { repeats } = runsOf({ ...call, data: parts[0]!, indices });
+  const indexCount = product(output.shape.slice(0, output.shape.length - (data.shape.length - axis - 1)));
+  const rowIndices = (lowering.rows && divideExact(indexCount, lowering.rows)) ?? indexCount;
+  const rowRuns = mul(rowIndices, repeats);
+  const code = lowering.check({
+    indices: call.indices,
+    table: call.data,
+    size,
+    runsPerIndex: repeats,
+    count: elementsOf(indices),
+    rowRuns,
+  });
+  for (const part of parts) lowering.emit(gatherStep({ ...call, data: part, indices, size, rowRuns, code }));
 }
 
 /** Gather(data, indices, axis): embedding lookup, column picks, row picks. Negative indices count from the end. */
@@ -224,27 +272,7 @@ const GATHER: Operator = {
       lowering.alias(0, window);
       return;
     }
-    const output = lowering.output(0);
-    const data = context.input(0);
-    const indices = lowering.view(1);
-    const size = data.shape[axis]!;
-    const parts: readonly TablePart[] =
-      axis === 0 ? lowering.parts(0) : [{ view: lowering.view(0), first: 0, count: size }];
-    const { repeats } = runsOf({ data: parts[0]!, indices, output, axis });
-    const indexCount = product(output.shape.slice(0, output.shape.length - (data.shape.length - axis - 1)));
-    const rowIndices = (lowering.rows && divideExact(indexCount, lowering.rows)) ?? indexCount;
-    const rowRuns = mul(rowIndices, repeats);
-    const code = lowering.check({
-      indices: 1,
-      table: 0,
-      size,
-      runsPerIndex: repeats,
-      count: elementsOf(indices),
-      rowRuns,
-    });
-    for (const part of parts) {
-      lowering.emit(gatherStep({ data: part, indices, output, axis, size, rowRuns, code }));
-    }
+    lookUp(lowering, { data: 0, indices: 1, axis, output: lowering.output(0) });
   },
 };
 

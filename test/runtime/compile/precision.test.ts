@@ -11,6 +11,7 @@ import {
 } from '../../../runtime/index.js';
 import { importOnnxFile } from '../../../src/onnx/index.js';
 import { buildZoo, zooInputs } from '../../../src/zoo/index.js';
+import { SOFTWARE_CAPS } from '../../support/caps.js';
 import { floats, graphProblems, Random, SEED } from '../../support/cases.js';
 import { openBackend } from '../../support/device.js';
 import { openBothEngines } from '../../support/engines.js';
@@ -23,7 +24,7 @@ const INT8: Precision = { tables: 'int8', weights: 'float16' };
 const HALF: Precision = { tables: 'float16', weights: 'float16' };
 
 const plan = (graph: Graph, precision: Precision = {}, maxBindingBytes = OPTIONS.maxBindingBytes) =>
-  compile(graph, { maxBindingBytes, precision });
+  compile(graph, { maxBindingBytes, precision, caps: SOFTWARE_CAPS });
 
 /** Loads `graph` and compares it with the reference fed with the weights as they are stored. */
 async function storedProblems(

@@ -96,8 +96,7 @@ describe('attention over short sequences', () => {
       const found = kernels(graph);
       expect(found.filter((k) => k === 'ShortAttention')).toHaveLength(1);
       expect(found).not.toContain('Softmax');
-      // What is left are the ids that two inputs bring.
-      expect(found.filter((k) => k === 'Copy')).toHaveLength(2);
+      expect(found).not.toContain('Copy');
     }
   });
 

@@ -1,0 +1,125 @@
+import { columnGroups, parameterVectors, placeOf } from '../../shaders/perceptron.js';
+import type { Node } from '../graph/graph.js';
+import { toFloat64, type Tensor } from '../graph/tensor.js';
+import type { Known, ValueType } from '../operators/operator.js';
+import { perceptronOperator, cutsOf, type Layer } from '../operators/perceptron/index.js';
+import type { AnalyzedGraph, AnalyzedNode } from './analyze.js';
+import { contextOf } from './graph-edits.js';
+import type { DeviceCaps } from './kernel.js';
+import { epilogueOf, LinearLayers, type Linear } from './linear-layers.js';
+
+/** Most weights of a perceptron: each workgroup reads them all, for a few rows. */
+const MOST_WEIGHTS = 192 * 1024;
+/** Most features that a line of which all are in workgroup memory may have. */
+const MOST_HIDDEN = 512;
+
+/** The layer normalization that alone reads a result. */
+interface Norm {
+  readonly node: AnalyzedNode;
+  readonly epsilon: number;
+  readonly scale: Float64Array;
+  readonly shift: Float64Array | undefined;
+}
+
+function normOf(linear: Linear, layers: LinearLayers): Norm | undefined {
+  const node = layers.reader(linear.node);
+  if (node?.node.op !== 'LayerNormalization' || node.node.outputs.slice(1).some((name) => name !== ''))
+    return undefined;
+  const { context } = node;
+  const { shape } = context.input(0);
+  const isLast = context.axis(context.attributes.number('axis', -1), shape.length) === shape.length - 1;
+  if (!isLast || shape.at(-1) !== linear.n || linear.n % 4 !== 0) return undefined;
+  const [scale, shift] = [1, 2].map((i) => context.tensor(i));
+  const isLine = (t: Tensor): boolean => t.dims.length === 1 && t.dims[0] === linear.n;
+  if (!scale || !isLine(scale) || (context.optional(2) && !(shift && isLine(shift)))) return undefined;
+  return {
+    node,
+    epsilon: context.attributes.number('epsilon', 1e-5),
+    scale: toFloat64(scale),
+    shift: shift && toFloat64(shift),
+  };
+}
+
+/** All parameters as the kernel reads them; see parameterVectors. */
+function packed(linears: readonly Linear[], norm: Norm | undefined): Float32Array {
+  const data = new Float32Array(4 * parameterVectors(linears, norm !== undefined));
+  let at = 0;
+  linears.forEach(({ k, n, bias, ...linear }, i) => {
+    const weight = linear.weight();
+    const width = 4 * columnGroups(n);
+    const before = i === 0 ? undefined : linears[i - 1]!.n;
+    for (let row = 0; row < k; row++) {
+      const place = before === undefined ? row : placeOf(row, before);
+      data.set(weight.subarray(row * n, (row + 1) * n), at + place * width);
+    }
+    at += (before === undefined ? k : 4 * columnGroups(before)) * width;
+    if (bias) data.set(bias, at);
+    at += width;
+  });
+  if (norm) {
+    data.set(norm.scale, at);
+    if (norm.shift) data.set(norm.shift, at + 4 * columnGroups(linears.at(-1)!.n));
+  }
+  return data;
+}
+
+/**
+ * Makes layers that follow each other one kernel, which keeps what is between them in workgroup memory: the last layers
+ * of a tower, a small perceptron, the feed-forward layers of a transformer's block; and what normalizes their results.
+ * Large layers are left to products of their own: a workgroup reads all weights for a few rows.
+ */
+export function fusePerceptrons(analyzed: AnalyzedGraph, caps: DeviceCaps): AnalyzedGraph {
+  // A software adapter pays for barriers, and computes from its cache.
+  if (caps.software) return analyzed;
+  const layers = new LinearLayers(analyzed);
+  const types = new Map<string, ValueType>(analyzed.types);
+  const known = new Map<string, Known>(analyzed.known);
+  const taken = new Set<AnalyzedNode>();
+  const ends = new Map<AnalyzedNode, AnalyzedNode>();
+  for (const node of [...analyzed.nodes].reverse()) {
+    const last = taken.has(node) ? undefined : layers.of(node);
+    if (!last?.keepsLines || last.k * last.n > MOST_WEIGHTS) continue;
+    const following = normOf(last, layers);
+    const norm = following && cutsOf([last], true, caps).length > 0 ? following : undefined;
+    const linears = [last];
+    for (let before = layers.before(last); before; before = layers.before(before)) {
+      const grown = [before, ...linears];
+      const weights = grown.reduce((sum, { k, n }) => sum + k * n, 0);
+      const isSmall = weights <= MOST_WEIGHTS && before.n <= MOST_HIDDEN;
+      if (!isSmall || cutsOf(grown, norm !== undefined, caps).length === 0) break;
+      linears.unshift(before);
+    }
+    const isWorth = linears.length > 1 || norm !== undefined;
+    if (!isWorth || cutsOf(linears, norm !== undefined, caps).length === 0) continue;
+    const end = norm?.node ?? last.node;
+    const name = `${last.node.node.name}/parameters`;
+    const data = packed(linears, norm);
+    types.set(name, { dtype: 'float32', shape: [data.length] });
+    known.set(name, { kind: 'tensor', tensor: { dtype: 'float32', dims: [data.length], data } });
+    const [, , addend = '', ...others] = last.node.node.inputs;
+    const inputs = [linears[0]!.node.node.inputs[0]!, name, last.bias ? '' : addend, ...others];
+    const fused: Node = {
+      name: last.node.node.name,
+      op: 'Perceptron',
+      domain: 'braid',
+      opset: 1,
+      inputs,
+      outputs: [end.node.outputs[0]!],
+      attributes: {},
+    };
+    const form = linears.map(({ k, n, chain }): Layer => ({ k, n, chain }));
+    const operator = perceptronOperator({ layers: form, ...(norm ? { epsilon: norm.epsilon } : {}) });
+    for (const { node: part } of linears) taken.add(part);
+    if (norm) taken.add(norm.node);
+    ends.set(end, {
+      node: fused,
+      operator,
+      context: contextOf(fused, { types, known }),
+      outputs: [end.outputs[0]!],
+      epilogue: epilogueOf(last.node),
+    });
+  }
+  if (ends.size === 0) return analyzed;
+  const nodes = analyzed.nodes.flatMap((node) => ends.get(node) ?? (taken.has(node) ? [] : [node]));
+  return { ...analyzed, types, known, nodes };
+}

@@ -1,0 +1,205 @@
+import type { WebGpuProgram } from '../../../shaders/program.js';
+import { activationScalar, perceptron, perceptronBytes, type PerceptronLayer } from '../../../shaders/perceptron.js';
+import type { DeviceCaps, Step } from '../../compile/kernel.js';
+import type { Lowering } from '../../compile/lowering.js';
+import {
+  broadcastView,
+  collapse,
+  deviceType,
+  isAligned,
+  nonEmpty,
+  reshapeView,
+  type View,
+} from '../../compile/view.js';
+import { equal, evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
+import { chainCode, type Chain } from '../elementwise/chain.js';
+import { trafficBytes } from '../elementwise/kernel.js';
+import { fusedOperator } from '../fused.js';
+import { addedOf, finishOf, othersOf } from '../matmul/finish.js';
+import type { Operator } from '../operator.js';
+
+/** A layer of a perceptron; the functions of a hidden one read its elements alone. */
+export interface Layer {
+  readonly k: number;
+  readonly n: number;
+  readonly chain: Chain;
+}
+
+export interface PerceptronForm {
+  readonly layers: readonly Layer[];
+  /** Added to the variance of a row where its results are normalized. */
+  readonly epsilon?: number;
+}
+
+const THREADS = 256;
+/** Rows of a workgroup: few, for weights come from the cache at the rate that parts of a sum ask for them. */
+const ROWS = 4;
+/** Rows of a workgroup that normalizes, at most, and how many workgroups have to come of them. */
+const [MOST_ROWS, FILLED] = [32, 264];
+
+interface Cut {
+  readonly rows: number;
+  readonly threads: number;
+}
+
+/** How rows are dealt to workgroups, larger ones first; empty where a workgroup cannot take any. */
+export function cutsOf(
+  layers: readonly Pick<Layer, 'k' | 'n'>[],
+  normalizes: boolean,
+  caps: DeviceCaps,
+): readonly Cut[] {
+  const threads = Math.min(THREADS, caps.maxWorkgroupInvocations);
+  const { n } = layers.at(-1)!;
+  const cuts = normalizes
+    ? [MOST_ROWS, MOST_ROWS / 2, MOST_ROWS / 4].map((rows): Cut => ({
+        rows,
+        // Twice as many as the last layer has work for where another is wider.
+        threads: (n / 4) * (rows / 4) * (layers.length > 1 ? 2 : 1),
+      }))
+    : [{ rows: ROWS, threads }];
+  return cuts
+    .filter(
+      (cut) => cut.threads <= threads && perceptronBytes({ layers, ...cut, normalizes }) <= caps.maxWorkgroupBytes,
+    )
+    .slice(0, 2);
+}
+
+interface PerceptronCall extends PerceptronForm {
+  readonly x: View;
+  readonly weights: View;
+  readonly output: View;
+  readonly addend?: View;
+  readonly others: readonly View[];
+  readonly finish?: ReturnType<typeof finishOf>['finish'];
+}
+
+function perceptronStep(call: PerceptronCall): Omit<Step, 'node'> {
+  const { layers, x, weights, output, addend, others, finish, epsilon } = call;
+  const read: [string, View][] = [
+    ...(addend ? [['addend', addend] as [string, View]] : []),
+    ...others.map((view, i): [string, View] => [`other${i}`, view]),
+  ];
+  const operands: [string, View][] = [['x', x], ['out', output], ...read];
+  const space = collapse({
+    shape: output.shape.slice(0, -1),
+    strides: operands.map(([, v]) => v.strides.slice(0, -1)),
+  });
+  const m = product(space.shape);
+  const hidden = layers
+    .slice(0, -1)
+    .map(({ chain }) => chain.length > 0 && chainCode(chain, [{ of: 'result', type: 'f32' }]));
+  const written = layers.map(({ k, n }, i): PerceptronLayer => {
+    const code = hidden[i];
+    return { k, n, ...(code ? { activation: { ...code, scalars: Object.keys(code.scalars) } } : {}) };
+  });
+  const scalars: Record<string, number> = { ...finish?.scalars };
+  hidden.forEach((code, i) => {
+    for (const [name, value] of Object.entries(code ? code.scalars : {})) scalars[activationScalar(i, name)] = value;
+  });
+  const normalizes = epsilon !== undefined;
+  // Columns of all that the last layer reads and writes.
+  const vectors =
+    normalizes &&
+    operands.slice(1).every(
+      ([, v]) =>
+        equal(v.strides.at(-1)!, 1) &&
+        isAligned(
+          v,
+          v.shape.slice(0, -1).map((_, d) => d),
+        ),
+    );
+  const multiplied = layers.reduce((sum, { k, n }) => sum + 2 * k * n, 0);
+  return {
+    kernel: finish ? `Perceptron+${finish.name}` : 'Perceptron',
+    operands: [
+      { view: x, access: 'read' },
+      { view: weights, access: 'read' },
+      ...read.map(([, view]) => ({ view, access: 'read' as const })),
+      { view: output, access: 'write' },
+    ],
+    cost: { operations: mul(m, multiplied), bytes: trafficBytes([x, weights, output, ...read.map(([, v]) => v)]) },
+    bound: 'arithmetic',
+    detail: `m=${m} ${[layers[0]!.k, ...layers.map((l) => l.n)].join('-')}${normalizes ? ' normalized' : ''}`,
+    webgpu(caps) {
+      const cuts = cutsOf(layers, normalizes, caps);
+      const programOf = ({ rows, threads }: Cut): WebGpuProgram =>
+        perceptron({
+          layers: written,
+          hasAddend: addend !== undefined,
+          normalizes,
+          vectors,
+          rank: Math.max(1, space.shape.length),
+          rows,
+          threads,
+          ...(finish
+            ? {
+                finish: {
+                  ...finish,
+                  scalars: Object.keys(finish.scalars),
+                  others: others.map((v) => deviceType(v.dtype)),
+                },
+              }
+            : {}),
+        });
+      const workgroups =
+        ({ rows }: Cut) =>
+        (bindings: Bindings): number =>
+          Math.min(caps.maxWorkgroupsPerDimension, Math.ceil(evaluate(m, bindings) / rows));
+      const least = cuts.at(-1)!;
+      return {
+        program: programOf(least),
+        dispatch: {
+          parameters: {
+            m,
+            weights_start: { start: weights },
+            ...(normalizes ? { epsilon: { f32: epsilon } } : {}),
+            shape: nonEmpty(space.shape, 1),
+            ...Object.fromEntries(Object.entries(scalars).map(([name, f32]) => [name, { f32 }])),
+            ...Object.assign(
+              {},
+              ...operands.map(([name, v], i) => ({
+                [`${name}_start`]: { start: v },
+                [`${name}_column`]: v.strides.at(-1)!,
+                [`${name}_strides`]: nonEmpty(space.strides[i]!, 0),
+              })),
+            ),
+          },
+          workgroups: workgroups(least),
+          alternatives: cuts.slice(0, -1).map((cut) => ({
+            program: programOf(cut),
+            workgroups: workgroups(cut),
+            suits: (bindings) => workgroups(cut)(bindings) >= FILLED,
+          })),
+        },
+      };
+    },
+  };
+}
+
+/**
+ * Perceptron(X, parameters, addend, others..): linear layers over the last dimension, functions between them; the last
+ * one finishes as a product does, and its rows are normalized where there is an epsilon. The parameters lie as
+ * shaders/perceptron.ts has them. What compile/perceptron.ts makes; no model has it.
+ */
+export function perceptronOperator(form: PerceptronForm): Operator {
+  return fusedOperator('Perceptron', (lowering: Lowering) => {
+    const { k } = form.layers[0]!;
+    const { n } = form.layers.at(-1)!;
+    const target = lowering.output(0);
+    const rows: readonly Dim[] = target.shape.slice(0, -1);
+    const over = (view: View, width: number): View =>
+      reshapeView(view, [...rows, width]) ?? reshapeView(lowering.dense(view), [...rows, width])!;
+    const addend = addedOf(lowering, 2, [...rows, n]);
+    lowering.emit(
+      perceptronStep({
+        ...form,
+        x: over(lowering.view(0), k),
+        weights: lowering.view(1),
+        output: target,
+        ...(addend ? { addend: broadcastView(addend, [...rows, n]) } : {}),
+        others: othersOf(lowering, [...rows, n]),
+        ...finishOf(lowering),
+      }),
+    );
+  });
+}

@@ -1,0 +1,164 @@
+import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
+import { NOWHERE } from './matmul_parts.js';
+import { declareParameters, declareStorage, type ParameterField, type WebGpuProgram } from './program.js';
+
+export interface InteractionOptions {
+  /** Vectors of a row, and their features. */
+  readonly vectors: number;
+  readonly width: number;
+  /** Vectors that are stored beside the products. */
+  readonly copies: number;
+  /** Results of a row: the products that have a place, and the copies. */
+  readonly columns: number;
+  /** Features lie together, and begin on multiples of 4. */
+  readonly aligned: boolean;
+}
+
+/** Vectors of a row are dealt to this many groups in turn; a tile is the 4 x 4 products of two groups. */
+export function interactionGroups(vectors: number): number {
+  return Math.ceil(vectors / 4);
+}
+
+export function interactionTiles(vectors: number): number {
+  const groups = interactionGroups(vectors);
+  return (groups * (groups + 1)) / 2;
+}
+
+/**
+ * The tile that has the product of vectors `a` and `b`, and its element there; tiles are numbered by the larger of their
+ * groups, then by the smaller.
+ */
+export function interactionPlace(
+  a: number,
+  b: number,
+  vectors: number,
+): { readonly tile: number; readonly at: number } {
+  const groups = interactionGroups(vectors);
+  const [first, second] = a % groups >= b % groups ? [a, b] : [b, a];
+  const [row, column] = [first % groups, second % groups];
+  return { tile: (row * (row + 1)) / 2 + column, at: 4 * Math.floor(first / groups) + Math.floor(second / groups) };
+}
+
+/** Invocations: parts of each tile's sums, as many as a workgroup of common size has. */
+function cutOf({ vectors, width }: Pick<InteractionOptions, 'vectors' | 'width'>): { threads: number; slices: number } {
+  const tiles = interactionTiles(vectors);
+  const steps = Math.ceil(width / 4);
+  let slices = 1;
+  while (2 * slices * tiles <= 128 && 2 * slices <= steps) slices *= 2;
+  return { threads: Math.min(256, Math.ceil((tiles * slices) / 32) * 32), slices };
+}
+
+/** Vectors of 4 of a row between neighbouring ones: odd, so that neighbours lie in different banks. */
+function strideOf(width: number): number {
+  return Math.ceil(width / 4) | 1;
+}
+
+/** Workgroup memory in vectors of 4: of a row, or of the partial sums. */
+function sizeOf(options: Pick<InteractionOptions, 'vectors' | 'width'>): number {
+  const { vectors, width } = options;
+  return Math.max(
+    4 * interactionGroups(vectors) * strideOf(width),
+    4 * interactionTiles(vectors) * cutOf(options).slices,
+  );
+}
+
+/** What a workgroup needs. */
+export function interactionNeeds(options: Pick<InteractionOptions, 'vectors' | 'width' | 'columns'>): {
+  readonly threads: number;
+  readonly bytes: number;
+} {
+  return { threads: cutOf(options).threads, bytes: 16 * sizeOf(options) + 4 * options.columns };
+}
+
+/**
+ * Products of all pairs of a row's vectors, a row a workgroup, each element stored at the place that `places` has for it,
+ * or nowhere, beside copies of some of the vectors. Half of the products are the others turned; they are not made.
+ *
+ * Operations: vectors^2 width. Memory: vectors in and results out, once.
+ */
+export function interaction(options: InteractionOptions): WebGpuProgram {
+  const { vectors, width, copies, columns, aligned } = options;
+  const { threads, slices } = cutOf(options);
+  const [groups, tiles] = [interactionGroups(vectors), interactionTiles(vectors)];
+  const steps = Math.ceil(width / 4);
+  const stride = strideOf(width);
+  const scalar = (name: string): ParameterField => ({ name, type: 'u32', length: 1 });
+  const fields = [
+    ...['m', 'x_start', 'x_row', 'x_vector', 'x_feature', 'places_start'].map(scalar),
+    ...['out_start', 'out_row', 'out_column'].map(scalar),
+    ...Array.from({ length: copies }, (_, i) => [`copy${i}_from`, `copy${i}_to`].map(scalar)).flat(),
+  ];
+  const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
+  const fours = range(4);
+  const copy = (i: number): string => `    for (var f = thread; f < ${width}u; f += ${threads}u) {
+      line[blocks[z].copy${i}_to + f] = memory[blocks[z].copy${i}_from * ${stride}u + f / 4u][f % 4u];
+    }`;
+  const word = (f: number): string =>
+    `select(0.0, x[at + min(feature + ${f}u, ${width - 1}u) * blocks[z].x_feature], feature + ${f}u < ${width}u)`;
+  const four = aligned ? 'x[(at + feature) / 4u]' : `vec4<f32>(${fours.map(word).join(', ')})`;
+  // All loads of an invocation are on their way before the first is waited for.
+  const rounds = range(Math.ceil((vectors * steps) / threads));
+  const guarded = (r: number, code: string): string =>
+    (r + 1) * threads <= vectors * steps ? code : `if (e${r} < ${vectors * steps}u) { ${code} }`;
+  const loads = [
+    ...rounds.map((r) => `let e${r} = thread + ${r * threads}u; var v${r} = vec4<f32>();`),
+    ...rounds.map((r) =>
+      guarded(r, `v${r} = load(z, x_at + (e${r} / ${steps}u) * blocks[z].x_vector, (e${r} % ${steps}u) * 4u);`),
+    ),
+    ...rounds.map((r) => guarded(r, `memory[(e${r} / ${steps}u) * ${stride}u + e${r} % ${steps}u] = v${r};`)),
+  ];
+  const source = wgsl`
+${declareParameters(fields)}
+@group(0) @binding(1) var<storage, read> x: array<${aligned ? 'vec4<f32>' : 'f32'}>;
+${declareStorage(2, 'places', 'u32', 'read')}
+${declareStorage(3, 'out', 'f32', 'read_write')}
+var<workgroup> memory: array<vec4<f32>, ${sizeOf(options)}>;
+var<workgroup> line: array<f32, ${columns}>;
+fn load(z: u32, at: u32, feature: u32) -> vec4<f32> { return ${four}; }
+@compute @workgroup_size(${threads})
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let z = group.z;
+  let out_column = blocks[z].out_column;
+  let tile = thread % ${tiles}u;
+  let slice = thread / ${tiles}u;
+  var tile_row = 0u;
+  while ((tile_row + 1u) * (tile_row + 2u) / 2u <= tile) { tile_row++; }
+  let tile_column = tile - tile_row * (tile_row + 1u) / 2u;
+  for (var row = group.x; row < blocks[z].m; row += groups.x) {
+    let x_at = blocks[z].x_start + row * blocks[z].x_row;
+    let out_at = blocks[z].out_start + row * blocks[z].out_row;
+${loads.map((code) => `    ${code}`).join('\n')}
+    workgroupBarrier();
+${range(copies).map(copy).join('\n')}
+${fours.map((r) => `    var s${r} = vec4<f32>();`).join('\n')}
+    if (slice < ${slices}u) {
+      // Groups that are not full read what lies behind the last vector; its products have no place.
+      let a_at = tile_row * ${stride}u;
+      let b_at = tile_column * ${stride}u;
+      for (var step_at = slice * ${Math.ceil(steps / slices)}u; step_at < min((slice + 1u) * ${Math.ceil(steps / slices)}u, ${steps}u); step_at++) {
+${fours.map((r) => `        let a${r} = memory[a_at + ${r * groups * stride}u + step_at];`).join('\n')}
+${fours.map((c) => `        let b${c} = memory[b_at + ${c * groups * stride}u + step_at];`).join('\n')}
+${fours.map((r) => `        s${r} += vec4<f32>(${fours.map((c) => `dot(a${r}, b${c})`).join(', ')});`).join('\n')}
+      }
+    }
+    workgroupBarrier();
+    if (slice < ${slices}u) {
+${fours.map((r) => `      memory[(slice * 4u + ${r}u) * ${tiles}u + tile] = s${r};`).join('\n')}
+    }
+    workgroupBarrier();
+    for (var e = thread; e < ${4 * tiles}u; e += ${threads}u) {
+      var sum = memory[e];
+      for (var s = 1u; s < ${slices}u; s++) { sum += memory[s * ${4 * tiles}u + e]; }
+      let place_at = blocks[z].places_start + (e % ${tiles}u) * 16u + (e / ${tiles}u) * 4u;
+      for (var c = 0u; c < 4u; c++) {
+        let place = places[place_at + c];
+        if (place != ${NOWHERE}u) { line[place] = sum[c]; }
+      }
+    }
+    workgroupBarrier();
+    for (var column = thread; column < ${columns}u; column += ${threads}u) { out[out_at + column * out_column] = line[column]; }
+  }
+}`;
+  const key = `Interaction_${vectors}x${width}_c${copies}_${columns}${aligned ? '_vectors' : ''}`;
+  return { key, source, fields, reportsErrors: false };
+}

@@ -1,0 +1,433 @@
+import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
+import type { Finish } from './matmul_parts.js';
+import {
+  declareParameters,
+  declareStorage,
+  elementWgsl,
+  stridedOffsets,
+  type ElementType,
+  type ParameterField,
+  type WebGpuProgram,
+} from './program.js';
+
+/** A function of single elements, `chain(z, x)`, and the scalars that it reads. */
+export type Activation = Pick<Finish, 'name' | 'functions' | 'scalars'>;
+
+/** A layer: its input and output features, and what is done to the elements of a hidden one. */
+export interface PerceptronLayer {
+  readonly k: number;
+  readonly n: number;
+  readonly activation?: Activation;
+}
+
+export interface PerceptronOptions {
+  readonly layers: readonly PerceptronLayer[];
+  /** Something is added to the results before `finish`. */
+  readonly hasAddend: boolean;
+  readonly finish?: Finish;
+  /**
+   * The results of a row are normalized: see LayerNormalization. Each invocation then has results of its own, in
+   * registers: the last layer has at most as many groups of 4 columns and 4 rows as there are invocations.
+   */
+  readonly normalizes: boolean;
+  /** Columns of what the last layer reads and writes lie together in fours. For results that are normalized. */
+  readonly vectors: boolean;
+  /** Dimensions that count the rows, after merging. */
+  readonly rank: number;
+  /** Rows of a workgroup, a multiple of 4, and its invocations. */
+  readonly rows: number;
+  readonly threads: number;
+}
+
+/** Groups of 4 columns of a layer. */
+export function columnGroups(n: number): number {
+  return Math.ceil(n / 4);
+}
+
+/**
+ * Where column `column` of a hidden layer lies among its 4 columnGroups(n) places: neighbouring invocations, which make
+ * neighbouring groups, then write neighbouring places. The next layer's weights follow in this order.
+ */
+export function placeOf(column: number, n: number): number {
+  return (column % 4) * columnGroups(n) + Math.floor(column / 4);
+}
+
+/** Vectors of 4 of the parameters: of each layer weights [places of the layer before, columns] and bias, then a scale and a shift. */
+export function parameterVectors(layers: readonly Pick<PerceptronLayer, 'k' | 'n'>[], normalizes: boolean): number {
+  const sizes = layers.map(({ n }, i) => (depthOf(layers, i) + 1) * columnGroups(n));
+  return sizes.reduce((a, b) => a + b, 0) + (normalizes ? 2 * columnGroups(layers.at(-1)!.n) : 0);
+}
+
+/** Steps of a layer's sum: features of the input, places of the layer before. */
+function depthOf(layers: readonly Pick<PerceptronLayer, 'k' | 'n'>[], i: number): number {
+  return i === 0 ? layers[0]!.k : 4 * columnGroups(layers[i - 1]!.n);
+}
+
+/** Bytes of workgroup memory for a part of the input, and the most parts of a sum. */
+const [INPUT_BYTES, MOST_SLICES] = [12_288, 64];
+/** Steps of a sum that a slice has at least. */
+const LEAST_STEPS = 4;
+
+/** How a layer is shared out: an invocation makes `per` rows of 4 columns, of all or one of `slices` parts of the sum. */
+interface Cut {
+  readonly k: number;
+  readonly per: number;
+  readonly groups: number;
+  readonly columns: number;
+  readonly units: number;
+  readonly slices: number;
+}
+
+interface Plan {
+  /** Vectors between neighbouring places: odd, so that neighbours lie in different banks. */
+  readonly stride: number;
+  readonly chunk: number;
+  readonly cuts: readonly Cut[];
+  /** Where the inputs of even and of odd layers lie, in vectors, as is `total`. Partial sums take the input's place. */
+  readonly bases: readonly [even: number, odd: number];
+  readonly total: number;
+}
+
+type Sizes = Pick<PerceptronOptions, 'layers' | 'rows' | 'threads' | 'normalizes'>;
+
+function planOf({ layers, rows, threads, normalizes }: Sizes): Plan {
+  const stride = (rows / 4) % 2 === 0 ? rows / 4 + 1 : rows / 4;
+  const most = Math.floor(INPUT_BYTES / (16 * stride) / 32) * 32;
+  const chunk = Math.min(layers[0]!.k, most);
+  const cuts = layers.map(({ n }, i): Cut => {
+    const [k, groups] = [depthOf(layers, i), columnGroups(n)];
+    // More registers an invocation where that leaves none idle, otherwise parts of the sum.
+    const isKept = normalizes && i === layers.length - 1;
+    const per = !isKept && rows >= 8 && groups * (rows / 8) >= threads ? 8 : 4;
+    const units = groups * (rows / per);
+    let slices = 1;
+    const steps = i === 0 ? chunk : k;
+    while (2 * slices * units <= threads && 2 * slices <= MOST_SLICES && steps / (2 * slices) >= LEAST_STEPS)
+      slices *= 2;
+    const columns = i === layers.length - 1 ? Math.min(4, n) : 4;
+    return { k, per, groups, columns, units, slices };
+  });
+  const kept = normalizes ? cuts.slice(0, -1) : cuts;
+  const widths = [chunk, ...kept.map((c) => 4 * c.groups)].map((places) => places * stride);
+  const partials = cuts.map((c) => (c.slices > 1 ? c.units * c.slices * c.columns * (c.per / 4) : 0));
+  // Sums of normalized rows and of their squares lie where the next layer would.
+  const sums: readonly [number, number][] = normalizes ? [[cuts.length, 2 * cuts.at(-1)!.units]] : [];
+  const size = (parity: number): number =>
+    Math.max(
+      0,
+      ...[...widths.entries(), ...partials.entries(), ...sums].filter(([i]) => i % 2 === parity).map(([, s]) => s),
+    );
+  return { stride, chunk, cuts, bases: [0, size(0)], total: size(0) + size(1) };
+}
+
+/** Bytes of workgroup memory that a perceptron takes. */
+export function perceptronBytes(options: Sizes): number {
+  return 16 * planOf(options).total;
+}
+
+const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
+
+/** The functions of an activation under names of its layer; helpers that layers share stand once. */
+function activations(layers: readonly PerceptronLayer[], taken: string): string {
+  const seen = new Set([...taken.matchAll(/^fn (\w+)/gm)].map((m) => m[1]!));
+  const vector = (i: number): string =>
+    `fn chain4_${i}(z: u32, v: vec4<f32>) -> vec4<f32> {
+  var result = v;
+  for (var i = 0u; i < 4u; i++) { result[i] = chain_${i}(z, v[i]); }
+  return result;
+}`;
+  return layers
+    .flatMap(({ activation }, i) => {
+      const functions = (activation?.functions ?? '').split(/^(?=fn )/m).filter((f) => f.startsWith('fn '));
+      return [
+        ...functions.map((code) => {
+          const name = /^fn (\w+)/.exec(code)![1]!;
+          const isOwn = name === 'chain' || /^link\d+$/.test(name);
+          if (!isOwn && seen.has(name)) return '';
+          seen.add(name);
+          return code
+            .trimEnd()
+            .replaceAll(/\b(chain|link\d+)\b/g, `$1_${i}`)
+            .replaceAll('blocks[z].', `blocks[z].l${i}_`);
+        }),
+        ...(activation ? [vector(i)] : []),
+      ];
+    })
+    .filter((code) => code !== '')
+    .join('\n');
+}
+
+/** Names of an activation's scalars among the parameters. */
+export function activationScalar(layer: number, name: string): string {
+  return `l${layer}_${name}`;
+}
+
+/**
+ * Layers of a small perceptron, one after another, for a few rows a workgroup: what is between them stays in workgroup
+ * memory, rows of a place together; weights come from the nearest cache. What follows the last layer, a sum, functions,
+ * a normalization, is done before the results are stored.
+ *
+ * Operations 2 m k n a layer. Memory: rows in and out once, and all weights once a workgroup.
+ */
+export function perceptron(options: PerceptronOptions): WebGpuProgram {
+  const { layers, hasAddend, finish, normalizes, vectors, rank, rows, threads } = options;
+  const plan = planOf(options);
+  const list = Math.max(rank, 2);
+  const others = finish?.others ?? [];
+  const read: [name: string, type: ElementType][] = [
+    ...(hasAddend ? [['addend', 'f32'] as [string, ElementType]] : []),
+    ...others.map((type, i): [string, ElementType] => [`other${i}`, type]),
+  ];
+  const strided = ['x', 'out', ...read.map(([name]) => name)];
+  const scalar = (name: string, type: 'u32' | 'f32' = 'u32'): ParameterField => ({ name, type, length: 1 });
+  const fields: ParameterField[] = [
+    scalar('m'),
+    scalar('weights_start'),
+    ...strided.flatMap((o) => [scalar(`${o}_start`), scalar(`${o}_column`)]),
+    ...(normalizes ? [scalar('epsilon', 'f32')] : []),
+    ...layers.flatMap((l, i) => (l.activation?.scalars ?? []).map((s) => scalar(activationScalar(i, s), 'f32'))),
+    ...(finish?.scalars ?? []).map((s) => scalar(s, 'f32')),
+    { name: 'shape', type: 'u32', length: list },
+    ...strided.map((o): ParameterField => ({ name: `${o}_strides`, type: 'u32', length: list })),
+  ];
+  const offset = (o: string): string => `fn at_${o}(z: u32, row: u32) -> u32 {
+${stridedOffsets('row', rank, 'shape', [{ variable: 'at', strides: `${o}_strides`, start: `${o}_start` }])}
+    return at;
+}`;
+  const source = wgsl`
+${declareParameters(fields)}
+${declareStorage(1, 'x', 'f32', 'read')}
+@group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>;
+${read.map(([name, type], i) => declareOperand(3 + i, name, type, 'read', vectors)).join('\n')}
+${declareOperand(3 + read.length, 'out', 'f32', 'read_write', vectors)}
+${finish?.functions ?? ''}
+${activations(layers, finish?.functions ?? '')}
+${strided.map(offset).join('\n')}
+var<workgroup> memory: array<vec4<f32>, ${plan.total}>;
+@compute @workgroup_size(${threads})
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let z = group.z;
+  let m = blocks[z].m;
+  let w_start = blocks[z].weights_start / 4u;
+  let tiles = (m + ${rows - 1}u) / ${rows}u;
+  for (var tile = group.x; tile < tiles; tile += groups.x) {
+    let row0 = tile * ${rows}u;
+${layers.map((_, i) => layerCode(options, plan, i)).join('\n')}
+${normalizes ? '' : stored(options, plan)}
+    workgroupBarrier();
+  }
+}`;
+  const shape = layers.map((l) => `${l.n}${l.activation ? `_${l.activation.name}` : ''}`).join('_');
+  const key = `Perceptron_${layers[0]!.k}_${shape}${hasAddend ? '_addend' : ''}${finish ? `_${finish.name}` : ''}${normalizes ? '_norm' : ''}${vectors ? '_vectors' : ''}_r${rank}_${rows}x${threads}`;
+  return { key, source, fields, reportsErrors: false };
+}
+
+/** Vectors of parameters before layer `i`. */
+function weightsBefore(layers: readonly PerceptronLayer[], i: number): number {
+  return parameterVectors(layers.slice(0, i), false);
+}
+
+function layerCode(options: PerceptronOptions, plan: Plan, i: number): string {
+  const { layers, rows, threads } = options;
+  const { stride, chunk, bases } = plan;
+  const cut = plan.cuts[i]!;
+  const { k, per, groups, columns, units, slices } = cut;
+  const [from, to] = [bases[i % 2]!, bases[(i + 1) % 2]!];
+  const [cs, qs] = [range(columns), range(per / 4)];
+  const { n, activation } = layers[i]!;
+  const weights = weightsBefore(layers, i);
+  const bias = weights + k * groups;
+  const unroll = per === 4 ? 8 : 4;
+  const registers = cs.flatMap((c) => qs.map((q) => ({ name: `s${c}_${q}`, c, q })));
+  /** Registers' names keep the loads of several steps ahead of their arithmetic. */
+  const steps = (count: number): string => {
+    const loads = range(count).flatMap((s) => [
+      `let w${s} = weights[w_at + ${s * groups}u];`,
+      ...qs.map((q) => `let x${s}_${q} = memory[x_at + ${s * stride + q}u];`),
+    ]);
+    const sums = range(count).flatMap((s) =>
+      registers.map(({ name, c, q }) => `${name} += w${s}.${'xyzw'[c]} * x${s}_${q};`),
+    );
+    return [...loads, ...sums, `w_at += ${count * groups}u; x_at += ${count * stride}u;`].join(' ');
+  };
+  const sumUp = (stepsInMemory: string, first: string): string => `
+      {
+        let from_step = ${slices > 1 ? `min(slice * ${Math.ceil((i === 0 ? chunk : k) / slices)}u, ${stepsInMemory})` : '0u'};
+        let to_step = ${slices > 1 ? `min(from_step + ${Math.ceil((i === 0 ? chunk : k) / slices)}u, ${stepsInMemory})` : stepsInMemory};
+        var w_at = w_start + ${weights}u + (${first} + from_step) * ${groups}u + t;
+        var x_at = ${from}u + from_step * ${stride}u + g * ${per / 4}u;
+        var at_step = from_step;
+        for (; at_step + ${unroll}u <= to_step; at_step += ${unroll}u) { ${steps(unroll)} }
+        for (; at_step < to_step; at_step++) { ${steps(1)} }
+      }`;
+  const store = (c: string, unit: string, q: string): string =>
+    `${to}u + (${c} * ${groups}u + ${unit} % ${groups}u) * ${stride}u + (${unit} / ${groups}u) * ${per / 4}u + ${q}`;
+  // What lies beyond the last column counts as 0 in the next layer, whatever the activation makes of 0.
+  const guarded = (value: string, column: string): string =>
+    n % 4 === 0 ? value : `select(vec4<f32>(), ${value}, ${column} < ${n}u)`;
+  const finished = (value: string, column: string): string =>
+    guarded(activation ? `chain4_${i}(z, ${value})` : value, column);
+  const parts = registers.length * slices;
+  return `
+    for (var unit0 = 0u; unit0 < ${units}u; unit0 += ${threads}u) {
+      let unit = ${slices > 1 ? `thread % ${units}u` : 'unit0 + thread'};
+      let slice = thread / ${units}u;
+      let busy = ${slices > 1 ? `slice < ${slices}u` : `unit < ${units}u`};
+      let t = unit % ${groups}u;
+      let g = unit / ${groups}u;
+${registers.map(({ name }) => `      var ${name} = vec4<f32>();`).join('\n')}
+${
+  i === 0
+    ? `      for (var k0 = 0u; k0 < ${k}u; k0 += ${chunk}u) {
+        let held = min(${chunk}u, ${k}u - k0);
+        // Neighbours read neighbouring features; rows past the last repeat it.
+        for (var e = thread; e < held * ${rows / 4}u; e += ${threads}u) {
+          let feature = e % held;
+          let q = e / held;
+          let row = row0 + q * 4u;
+          let column = (k0 + feature) * blocks[z].x_column;
+          memory[${from}u + feature * ${stride}u + q] = vec4<f32>(${range(4)
+            .map((r) => `x[at_x(z, min(row + ${r}u, m - 1u)) + column]`)
+            .join(', ')});
+        }
+        workgroupBarrier();
+        if (busy) {${sumUp('held', 'k0')}
+        }
+        workgroupBarrier();
+      }`
+    : `      if (busy) {${sumUp(`${k}u`, '0u')}
+      }`
+}
+${
+  options.normalizes && i === layers.length - 1
+    ? `${collected(cut, from)}\n${normalized(options, bias, to)}`
+    : slices > 1
+      ? `${i === 0 ? '' : '      workgroupBarrier();\n'}      if (busy) {
+${registers.map(({ name }, r) => `        memory[${from}u + ${r * slices * units}u + slice * ${units}u + unit] = ${name};`).join('\n')}
+      }
+      workgroupBarrier();
+      for (var e = thread; e < ${registers.length * units}u; e += ${threads}u) {
+        let made = e % ${units}u;
+        let c = e / ${units * qs.length}u;
+        let q = e / ${units}u % ${qs.length}u;
+        let first = ${from}u + (e / ${units}u) * ${slices * units}u + made;
+        var sum = vec4<f32>(weights[w_start + ${bias}u + made % ${groups}u][c]);
+        for (var s = 0u; s < ${slices}u; s++) { sum += memory[first + s * ${units}u]; }
+        memory[${store('c', 'made', 'q')}] = ${finished('sum', `(made % ${groups}u) * 4u + c`)};
+      }`
+      : `      if (busy) {
+        let bias = weights[w_start + ${bias}u + t];
+${registers
+  .map(({ name, c, q }) => {
+    const sum = `${name} + bias.${'xyzw'[c]}`;
+    return `        memory[${store(`${c}u`, 'unit', `${q}u`)}] = ${activation ? sum : guarded(sum, `t * 4u + ${c}u`)};`;
+  })
+  .join('\n')}
+${
+  activation
+    ? `        // Its own results again: one place for the function, since compilers inline it.
+        for (var e = 0u; e < ${parts}u; e++) {
+          let at = ${store(`(e / ${qs.length}u)`, 'unit', `e % ${qs.length}u`)};
+          memory[at] = ${finished('memory[at]', `t * 4u + e / ${qs.length}u`)};
+        }`
+    : ''
+}
+      }`
+}
+    }
+    workgroupBarrier();`;
+}
+
+function stored({ layers, rows, threads, hasAddend, finish }: PerceptronOptions, { bases, stride }: Plan): string {
+  const { n } = layers.at(-1)!;
+  const element = `memory[${bases[layers.length % 2]!}u + ((column % 4u) * ${columnGroups(n)}u + column / 4u) * ${stride}u + in_tile / 4u][in_tile % 4u]`;
+  const read = (o: string): string => `${o}[at_${o}(z, row) + column * blocks[z].${o}_column]`;
+  const sum = hasAddend ? `${element} + ${read('addend')}` : element;
+  const others = (finish?.others ?? []).map((_, i) => read(`other${i}`));
+  return `    for (var e = thread; e < ${rows * n}u; e += ${threads}u) {
+      let column = e % ${n}u;
+      let in_tile = e / ${n}u;
+      let row = row0 + in_tile;
+      if (row < m) {
+        out[at_out(z, row) + column * blocks[z].out_column] = ${finish ? `chain(${['z', sum, ...others].join(', ')})` : sum};
+      }
+    }`;
+}
+
+/** The parts of a sum that slices have of 4 x 4 results, in the registers of the first. */
+function collected({ units, slices }: Cut, memory: number): string {
+  if (slices === 1) return '';
+  const registers = range(4);
+  const at = (slice: string, c: number): string =>
+    `memory[${memory + c * units}u + (${slice} - 1u) * ${4 * units}u + unit]`;
+  return `      workgroupBarrier();
+      if (slice > 0u && busy) {
+${registers.map((c) => `        ${at('slice', c)} = s${c}_0;`).join('\n')}
+      }
+      workgroupBarrier();
+      for (var s = 1u; s < ${slices}u; s++) {
+${registers.map((c) => `        s${c}_0 += ${at('s', c)};`).join('\n')}
+      }`;
+}
+
+/** Finishes and normalizes what invocations have of their rows, 4 x 4 results in registers s0_0 to s3_0, and stores it. */
+function normalized(
+  { layers, rows, hasAddend, finish, vectors }: PerceptronOptions,
+  bias: number,
+  memory: number,
+): string {
+  const { n } = layers.at(-1)!;
+  const groups = columnGroups(n);
+  const parameters = parameterVectors(layers, false);
+  const fours = range(4);
+  const operands = [...(hasAddend ? ['addend'] : []), ...(finish?.others ?? []).map((_, i) => `other${i}`)];
+  const load = (o: string, r: number): string =>
+    vectors
+      ? `${o}[at_${o}(z, at_row${r}) / 4u + t]`
+      : `vec4(${fours.map((c) => `${o}[at_${o}(z, at_row${r}) + (4u * t + ${c}u) * blocks[z].${o}_column]`).join(', ')})`;
+  const result = (r: number, c: number): string => {
+    const sum = `s${c}_0[${r}]${hasAddend ? ` + addend${r}[${c}]` : ''}`;
+    const others = (finish?.others ?? []).map((_, i) => `other${i}${r}[${c}]`);
+    return finish ? `chain(${['z', sum, ...others].join(', ')})` : sum;
+  };
+  const store = (r: number): string => {
+    const values = fours.map((c) => `s${c}_0[${r}]`);
+    const at = `at_out(z, row0 + g * 4u + ${r}u)`;
+    const stores = vectors
+      ? `out[${at} / 4u + t] = vec4<f32>(${values.join(', ')});`
+      : values.map((v, c) => `out[${at} + (4u * t + ${c}u) * blocks[z].out_column] = ${v};`).join(' ');
+    return `      if (slice == 0u && row0 + g * 4u + ${r}u < m) { ${stores} }`;
+  };
+  const sums = { sums: memory, squares: memory + groups * (rows / 4) };
+  const total = (of: keyof typeof sums): string => `      var total_${of} = vec4<f32>();
+      for (var l = 0u; l < ${groups}u; l++) { total_${of} += memory[${sums[of]}u + g * ${groups}u + l]; }`;
+  return `      let bias = weights[w_start + ${bias}u + t];
+${fours.map((c) => `      s${c}_0 += bias.${'xyzw'[c]};`).join('\n')}
+${fours.map((r) => `      let at_row${r} = min(row0 + g * 4u + ${r}u, m - 1u);`).join('\n')}
+${operands.flatMap((o) => fours.map((r) => `      let ${o}${r} = ${load(o, r)};`)).join('\n')}
+${fours.map((c) => `      s${c}_0 = vec4<f32>(${fours.map((r) => result(r, c)).join(', ')});`).join('\n')}
+      if (slice == 0u) { memory[${sums.sums}u + unit] = s0_0 + s1_0 + s2_0 + s3_0; }
+      workgroupBarrier();
+${total('sums')}
+      let mean = total_sums / ${n}.0;
+${fours.map((c) => `      s${c}_0 -= mean;`).join('\n')}
+      if (slice == 0u) { memory[${sums.squares}u + unit] = s0_0 * s0_0 + s1_0 * s1_0 + s2_0 * s2_0 + s3_0 * s3_0; }
+      workgroupBarrier();
+${total('squares')}
+      let inverse = 1.0 / sqrt(total_squares / ${n}.0 + blocks[z].epsilon);
+      let scale = weights[w_start + ${parameters}u + t];
+      let shift = weights[w_start + ${parameters + groups}u + t];
+${fours.map((c) => `      s${c}_0 = s${c}_0 * inverse * scale.${'xyzw'[c]} + shift.${'xyzw'[c]};`).join('\n')}
+${fours.map(store).join('\n')}`;
+}
+
+function declareOperand(
+  binding: number,
+  name: string,
+  type: ElementType,
+  access: 'read' | 'read_write',
+  isVector: boolean,
+): string {
+  if (!isVector) return declareStorage(binding, name, type, access);
+  return `@group(0) @binding(${binding}) var<storage, ${access}> ${name}: array<vec4<${elementWgsl(type)}>>;`;
+}
