@@ -31,6 +31,7 @@ export interface GraphLoadOptions {
   readonly name?: string;
   readonly rows?: CompileOptions['rows'];
   readonly shared?: CompileOptions['shared'];
+  readonly products?: CompileOptions['products'];
   readonly onProgress?: (stage: 'compile' | 'upload' | 'pipelines', done: number, total: number) => void;
 }
 
@@ -70,11 +71,13 @@ export class GraphEngine {
     this.#checkOpen();
     const named = options.name === undefined ? graph : { ...graph, name: options.name };
     options.onProgress?.('compile', 0, 1);
-    const plan = compile(named, {
+    const compiled = compile(named, {
       maxBindingBytes: this.#backend.maxBindingBytes,
       ...(options.rows === undefined ? {} : { rows: options.rows }),
       ...(options.shared === undefined ? {} : { shared: options.shared }),
+      ...(options.products === undefined ? {} : { products: options.products }),
     });
+    const plan = this.#suited(compiled);
     options.onProgress?.('compile', 1, 1);
     const executable = await this.#backend.prepare(plan, options.onProgress);
     const rates = this.#backend.caps.software ? SOFTWARE_RATES : GPU_RATES;
@@ -94,6 +97,13 @@ export class GraphEngine {
     this.#models.add(model);
     this.#scheduler.targets.add(target);
     return model;
+  }
+
+  /** The plan with products that the device can do. */
+  #suited(plan: Plan): Plan {
+    if (plan.products === 'float32' || this.#backend.caps.multipliesHalves) return plan;
+    const notice = 'products of float16 were asked for; this device has none, and computes them in float32';
+    return { ...plan, products: 'float32', notices: [...plan.notices, notice] };
   }
 
   /**

@@ -17,6 +17,8 @@ export interface Parts {
   readonly modulated: boolean;
   /** Element (row, column) goes to place `places[row * n + column]` of its batch's line, or nowhere: NOWHERE. */
   readonly picked: boolean;
+  /** B is stored as float16, two elements a word. */
+  readonly halves: boolean;
 }
 
 /** In the places of a picked product: the element is not stored. */
@@ -42,7 +44,23 @@ export function fieldsOf({ finish, modulated, picked }: Parts): ParameterField[]
   ];
 }
 
-/** Parameters, operands and functions; `a` and `b` in words, or in vectors of 4. */
+/**
+ * A matrix and the function that cuts read it with: an element by its place, or four by a quarter of theirs. Whatever it is
+ * stored as, they get f32.
+ */
+function matrix(binding: number, name: string, isVector: boolean, halves: boolean): string {
+  const bind = (type: string): string =>
+    `@group(0) @binding(${binding}) var<storage, read> ${name}: array<${type}>;\nfn load_${name}(at: u32)`;
+  if (!halves) {
+    const type = isVector ? 'vec4<f32>' : 'f32';
+    return `${bind(type)} -> ${type} { return ${name}[at]; }`;
+  }
+  return isVector
+    ? `${bind('vec2<u32>')} -> vec4<f32> { let four = ${name}[at]; return vec4<f32>(unpack2x16float(four.x), unpack2x16float(four.y)); }`
+    : `${bind('u32')} -> f32 { return unpack2x16float(${name}[at >> 1u] >> ((at & 1u) << 4u)).x; }`;
+}
+
+/** Parameters, operands and functions; `a` and `b` in elements, or in vectors of 4. */
 export function declarations(parts: Parts, vectors: { a?: boolean; b?: boolean } = {}): string {
   const { hasBias, finish, modulated, picked } = parts;
   const others = finish?.others ?? [];
@@ -52,12 +70,10 @@ export function declarations(parts: Parts, vectors: { a?: boolean; b?: boolean }
     ...(picked ? [['places', 'u32'] as [string, ElementType]] : []),
     ...others.map((type, i): [string, ElementType] => [`other${i}`, type]),
   ];
-  const matrix = (binding: number, name: string, isVector: boolean): string =>
-    `@group(0) @binding(${binding}) var<storage, read> ${name}: array<${isVector ? 'vec4<f32>' : 'f32'}>;`;
   return [
     declareParameters(fieldsOf(parts)),
-    matrix(1, 'a', vectors.a ?? false),
-    matrix(2, 'b', vectors.b ?? false),
+    matrix(1, 'a', vectors.a ?? false, false),
+    matrix(2, 'b', vectors.b ?? false, parts.halves),
     ...operands.map(([name, type], i) => declareStorage(3 + i, name, type, 'read')),
     declareStorage(3 + operands.length, 'out', 'f32', 'read_write'),
     ...(finish ? [finish.functions] : []),
@@ -114,10 +130,13 @@ export function storeAll(results: readonly Result[], { hasBias, finish, picked }
   return lines.map((l) => `    ${l}`).join('\n');
 }
 
-/** Opens the entry point of a kernel whose workgroups make a tile of tileM x tileN after another: sizes and steps. */
-export function enterTiles(threads: number, tileM: number, tileN: number): string {
+/**
+ * Opens the entry point of a kernel whose workgroups make a tile of tileM x tileN after another: sizes and steps.
+ * @param more builtins that it takes besides.
+ */
+export function enterTiles(threads: number, tileM: number, tileN: number, more = ''): string {
   return `@compute @workgroup_size(${threads})
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32${more}) {
   let z = group.z;
   let m = blocks[z].m;
   let n = blocks[z].n;

@@ -1,11 +1,6 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
+import { LOADS_LETTERS, type Loads } from './matmul_loads.js';
 import { declarations, enterTiles, placeTile, range, storeAll, type Parts } from './matmul_parts.js';
-
-/**
- * How operands come from memory: `words`, whatever their strides; `along`, four k of a row or column in one load;
- * `across`, four columns of one k in one load.
- */
-export type Loads = 'words' | 'along' | 'across';
 
 /** A tile whose next step is on its way from memory while the workgroup computes the one before. */
 export interface StagedTile {
@@ -86,7 +81,7 @@ function stage(options: StageOptions): Stage {
         `${index(u)} let kk = select(i / ${groups}u, i % ${tileK}u, ${along}); let g = select(i % ${groups}u, i / ${tileK}u, ${along});`;
       const four = (shift: string): string =>
         `vec4<f32>(${range(4)
-          .map((j) => `${o}[at${shift} + min(${first} + g * 4u + ${j}u, ${size} - 1u) * ${stride}]`)
+          .map((j) => `load_${o}(at${shift} + min(${first} + g * 4u + ${j}u, ${size} - 1u) * ${stride})`)
           .join(', ')})`;
       const value = modulated ? `${four('')} + s[s_at + k_at * s_step] * ${four(' + gap')}` : four('');
       return build(
@@ -97,7 +92,7 @@ function stage(options: StageOptions): Stage {
     }
     case 'across': {
       const place = (u: number): string => `${index(u)} let kk = i / ${groups}u; let g = i % ${groups}u;`;
-      const value = modulated ? `${o}[at] + s[s_at + k_at * s_step] * ${o}[at + gap / 4u]` : `${o}[at]`;
+      const value = modulated ? `load_${o}(at) + s[s_at + k_at * s_step] * load_${o}(at + gap / 4u)` : `load_${o}(at)`;
       return build(
         (u) =>
           `${place(u)} let k_at = min(k0 + kk, k - 1u); let at = (${at} + k_at * ${kStride} + min(${first} + g * 4u, ${size} - 4u)) / 4u; ${register(u)} = select(vec4<f32>(), ${value}, k0 + kk < k);`,
@@ -112,7 +107,7 @@ function stage(options: StageOptions): Stage {
         range(4)
           .map(
             (j) =>
-              `${register(u, j)} = select(vec4<f32>(), ${o}[(at + min(${first} + g * 4u + ${j}u, ${size} - 1u) * ${stride}) / 4u], inside);`,
+              `${register(u, j)} = select(vec4<f32>(), load_${o}((at + min(${first} + g * 4u + ${j}u, ${size} - 1u) * ${stride}) / 4u), inside);`,
           )
           .join(' ');
       const turned = (u: number): string =>
@@ -131,8 +126,6 @@ function stage(options: StageOptions): Stage {
       throw new Error(`unknown loads ${loads satisfies never}`);
   }
 }
-
-const LETTERS: Readonly<Record<Loads, string>> = { words: 'w', along: 'k', across: 'n' };
 
 /** See StagedTile. Operations and traffic are those of a tile; loads of a step overlap with the arithmetic before it. */
 export function staged(tile: StagedTile, parts: Parts): { shape: string; source: string } {
@@ -218,7 +211,7 @@ ${storeAll(slices > 1 ? range(4).map((i) => ({ value: `sum.${'xyzw'[i]}`, row: 0
 }`;
   const cut = slices > 1 ? `_k${slices}` : '';
   return {
-    shape: `${tileM}x${tileN}x${tileK}_t${threadM}x${threadN}${cut}_${LETTERS[tile.a]}${LETTERS[tile.b]}`,
+    shape: `${tileM}x${tileN}x${tileK}_t${threadM}x${threadN}${cut}_${LOADS_LETTERS[tile.a]}${LOADS_LETTERS[tile.b]}`,
     source,
   };
 }

@@ -1,7 +1,9 @@
 import type { Model } from '../runtime/api.js';
 import type { Graph } from '../runtime/graph/graph.js';
+import type { ProductPrecision } from '../runtime/compile/kernel.js';
 import type { LoadReport } from '../runtime/schedule/report.js';
 
+export type { ProductPrecision } from '../runtime/compile/kernel.js';
 export type { PolicyName, ScheduleOptions } from '../runtime/schedule/policy.js';
 export type { LoadReport } from '../runtime/schedule/report.js';
 export type { Model, ModelSummary, RunOptions, TensorInput, TensorSpec } from '../runtime/api.js';
@@ -32,6 +34,11 @@ export interface LoadOptions {
    * of each; what depends on them alone is computed once a query, instead of once a row.
    */
   readonly shared?: readonly string[];
+  /**
+   * `float16`: matrix products multiply in float16 and sum in float32, where the device has matrix units that do. Inputs
+   * of products beyond 65504 overflow. Where it has none, products stay in float32 and a notice says so. Default: `float32`.
+   */
+  readonly products?: ProductPrecision;
   /** Called as loading proceeds, for progress display. */
   readonly onProgress?: (progress: LoadProgress) => void;
 }

@@ -33,12 +33,13 @@ export class LocalEngine implements Engine {
     const file = trace === undefined ? undefined : new TraceFile(trace);
     const found = await requireAdapter(adapter);
     const device = await openDevice(found.adapter);
+    const backend = new WebGpuBackend(device, { adapterInfo: found.adapter.info });
     const options = { ...(schedule ? { schedule } : {}), ...(file ? { trace: file } : {}) };
-    return new LocalEngine(new GraphEngine(new WebGpuBackend(device), options), found, file);
+    return new LocalEngine(new GraphEngine(backend, options), found, file);
   }
 
   async load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
-    const { onProgress, rows, name, shared = sharedBySource(source) } = options;
+    const { onProgress, rows, name, products, shared = sharedBySource(source) } = options;
     onProgress?.({ stage: 'read', done: 0, total: 1 });
     const graph = await readSource(source);
     onProgress?.({ stage: 'read', done: 1, total: 1 });
@@ -46,6 +47,7 @@ export class LocalEngine implements Engine {
       name: name ?? graph.name,
       ...(rows === undefined ? {} : { rows }),
       ...(shared === undefined ? {} : { shared }),
+      ...(products === undefined ? {} : { products }),
       ...(onProgress ? { onProgress: (stage, done, total) => onProgress({ stage, done, total }) } : {}),
     });
   }

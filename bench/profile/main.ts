@@ -7,8 +7,9 @@
  * and operations it has to move and do. Waves run for `--warmup` seconds first: an idle GPU clocks down.
  */
 import { writeFile } from 'node:fs/promises';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { compile, WebGpuBackend, type DispatchTime } from '../../runtime/index.js';
+import { PRODUCT_PRECISIONS, type ProductPrecision } from '../../runtime/compile/kernel.js';
 import { openDevice, requireAdapter } from '../../src/device/index.js';
 import { buildZoo, zooInputs, zooNames } from '../../src/zoo/index.js';
 
@@ -35,15 +36,27 @@ const options = new Command('profile')
   .option('--scale <name>', 'scale of the zoo', 'bench')
   .option('--repeat <n>', 'waves', '9')
   .option('--warmup <s>', 'time before them', '0.5')
+  .addOption(
+    new Option('--products <precision>', 'as what they multiply').choices(PRODUCT_PRECISIONS).default('float32'),
+  )
   .option('--json <file>', 'write the figures')
   .parse()
-  .opts<{ models: string; rows: string; scale: string; repeat: string; warmup: string; json?: string }>();
+  .opts<{
+    models: string;
+    rows: string;
+    scale: string;
+    repeat: string;
+    warmup: string;
+    products: ProductPrecision;
+    json?: string;
+  }>();
+const { products } = options;
 
 const { adapter, info, release } = await requireAdapter('auto');
-const backend = new WebGpuBackend(await openDevice(adapter));
+const backend = new WebGpuBackend(await openDevice(adapter), { adapterInfo: adapter.info });
 const figures: { model: string; rows: number; dispatches: DispatchTime[] }[] = [];
 for (const model of options.models.split(',')) {
-  const plan = compile(buildZoo(model, options.scale), { maxBindingBytes: backend.maxBindingBytes });
+  const plan = compile(buildZoo(model, options.scale), { maxBindingBytes: backend.maxBindingBytes, products });
   const executable = await backend.prepare(plan);
   for (const wanted of options.rows.split(',').map(Number)) {
     const rows = Math.min(wanted, executable.rowsPerWave(new Map()));

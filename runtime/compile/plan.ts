@@ -4,6 +4,7 @@ import { BraidError } from '../errors.js';
 import { analyze, type AnalyzedGraph } from './analyze.js';
 import { fuseChains } from './chains.js';
 import { fuseEpilogues } from './fuse.js';
+import type { ProductPrecision } from './kernel.js';
 import { lower, type LowerOptions, type OutputSource, type Program } from './lower.js';
 import { pickProducts } from './picked-product.js';
 import { analyzeRows, liftRows, rowFactor, type RowAnalysis } from './rows.js';
@@ -18,6 +19,8 @@ export interface CompileOptions extends LowerOptions {
   readonly rows?: 'auto' | 'lift';
   /** Names of the inputs that all rows of a query share; see compile/share.ts. */
   readonly shared?: readonly string[];
+  /** As what matrix products multiply, where the device can. Default: float32. */
+  readonly products?: ProductPrecision;
 }
 
 /** A declared input or output with the shape that inference gave it. */
@@ -48,6 +51,7 @@ export interface Plan {
   readonly operators: Readonly<Record<string, number>>;
   readonly foldedNodes: number;
   readonly parameters: number;
+  readonly products: ProductPrecision;
   readonly notices: readonly string[];
 }
 
@@ -99,6 +103,7 @@ export function compile(graph: Graph, options: CompileOptions): Plan {
     otherSymbols: otherSymbols(analyzed),
     operators: countOperators(graph),
     foldedNodes: analyzed.foldedNodes,
+    products: options.products ?? 'float32',
     parameters: program.weights.reduce((n, w) => n + w.tensor.data.length, 0),
     notices: (shared?.graph ?? source).notices,
   };

@@ -56,6 +56,7 @@ export async function withModel<T>(
     try {
       model = await engine.load(source, {
         rows: options.rows,
+        products: options.products,
         ...(options.shared === undefined ? {} : { shared: options.shared }),
         onProgress: (progress) => line.update(text, progress),
       });

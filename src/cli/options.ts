@@ -1,4 +1,5 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
+import { PRODUCT_PRECISIONS, type ProductPrecision } from '../../runtime/compile/kernel.js';
 import { POLICY_NAMES, type PolicyName, type ScheduleOptions } from '../../runtime/schedule/policy.js';
 import type { AdapterChoice } from '../device/index.js';
 
@@ -52,6 +53,7 @@ function parseCount(text: string): number {
 export interface LoadingOptions extends EngineOptions {
   readonly rows: 'auto' | 'lift';
   readonly shared?: readonly string[];
+  readonly products: ProductPrecision;
 }
 
 export function adapterOption(): Option {
@@ -68,6 +70,12 @@ export function rowsOption(): Option {
 
 export function sharedOption(): Option {
   return new Option('--shared <input>', 'an input that all rows of a query share; repeatable').argParser(collect);
+}
+
+export function productsOption(): Option {
+  return new Option('--products <precision>', 'as what matrix products multiply, where the device can')
+    .choices(PRODUCT_PRECISIONS)
+    .default('float32');
 }
 
 export function parsePort(text: string): number {

@@ -1,3 +1,4 @@
+import { PRODUCT_PRECISIONS, type ProductPrecision } from '../../runtime/compile/kernel.js';
 import { BraidError } from '../../runtime/errors.js';
 
 /** What `braid.json` beside a model may set. */
@@ -6,6 +7,8 @@ export interface ModelConfig {
   readonly rows?: 'auto' | 'lift';
   /** See LoadOptions.shared of the engine. */
   readonly shared_inputs?: readonly string[];
+  /** See LoadOptions.products of the engine. Default: what the server was started with. */
+  readonly products?: ProductPrecision;
   /** `latest` loads the highest version folder, `all` loads every one. */
   readonly versions: 'latest' | 'all';
 }
@@ -34,6 +37,7 @@ const NAMES: Accepted = {
 const KEYS: { readonly [Key in keyof Required<ModelConfig>]: Accepted } = {
   rows: oneOf('auto', 'lift'),
   shared_inputs: NAMES,
+  products: oneOf(...PRODUCT_PRECISIONS),
   versions: oneOf('latest', 'all'),
 };
 

@@ -1,5 +1,5 @@
 import { BraidError, toBraidError } from '../../runtime/errors.js';
-import type { Engine, LoadProgress, Model, ModelSource } from '../api.js';
+import type { Engine, LoadProgress, Model, ModelSource, ProductPrecision } from '../api.js';
 
 export type ModelState = 'loading' | 'ready' | 'failed';
 
@@ -15,6 +15,7 @@ export interface ModelStatus {
 export interface AddOptions {
   readonly rows?: 'auto' | 'lift';
   readonly shared?: readonly string[];
+  readonly products?: ProductPrecision;
   readonly onProgress?: (progress: LoadProgress) => void;
 }
 

@@ -58,7 +58,12 @@ export function addScanned(repository: ModelRepository, scan: Scan, defaults: Ad
     versions.map(async (found) => {
       if ('error' in found) return repository.addFailed(name, found.version, found.error);
       const rows = config.rows ?? defaults.rows ?? 'auto';
-      const options = { ...defaults, rows, ...(config.shared_inputs ? { shared: config.shared_inputs } : {}) };
+      const options = {
+        ...defaults,
+        rows,
+        ...(config.shared_inputs ? { shared: config.shared_inputs } : {}),
+        ...(config.products ? { products: config.products } : {}),
+      };
       return repository.add(name, found.version, { kind: 'file', path: found.path }, options);
     }),
   );

@@ -76,7 +76,7 @@ export class WorkerEngine implements Engine {
         "a graph can be loaded where the engine runs in this thread: openEngine({ thread: 'main' })",
       );
     }
-    const { name, rows, shared, onProgress } = options;
+    const { name, rows, shared, products, onProgress } = options;
     const own = source.kind === 'bytes' ? { ...source, bytes: source.bytes.slice() } : source;
     const loaded = await this.#ask<LoadedModel>(
       {
@@ -85,6 +85,7 @@ export class WorkerEngine implements Engine {
         ...(name === undefined ? {} : { name }),
         ...(rows === undefined ? {} : { rows }),
         ...(shared === undefined ? {} : { shared }),
+        ...(products === undefined ? {} : { products }),
       },
       { onProgress, transfer: own.kind === 'bytes' ? [own.bytes.buffer] : [] },
     );

@@ -20,6 +20,7 @@ async function handle(engine: LocalEngine, request: Request): Promise<{ value: A
         ...(request.name === undefined ? {} : { name: request.name }),
         ...(request.rows === undefined ? {} : { rows: request.rows }),
         ...(request.shared === undefined ? {} : { shared: request.shared }),
+        ...(request.products === undefined ? {} : { products: request.products }),
         onProgress: (progress) => say({ kind: 'progress', id: request.id, progress }),
       });
       const key = nextModel++;

@@ -6,6 +6,7 @@ import type {
   LoadReport,
   ModelSource,
   ModelSummary,
+  ProductPrecision,
   RunOptions,
   TensorSpec,
 } from '../api.js';
@@ -33,6 +34,7 @@ export type Request =
       readonly name?: string;
       readonly rows?: 'auto' | 'lift';
       readonly shared?: readonly string[];
+      readonly products?: ProductPrecision;
     }
   | {
       readonly kind: 'run';

@@ -129,7 +129,7 @@ export class WebGpuExecutable implements Executable {
           : storage.kind === 'input'
             ? 'in'
             : `a${colors.get(storage)}`;
-      const groups = groupSteps(plan.program.steps, context.caps, bufferKey);
+      const groups = groupSteps(plan.program.steps, { ...context.caps, products: plan.products }, bufferKey);
       let done = 0;
       const pipelines = await Promise.all(
         groups.map(async (group) => {

@@ -3,7 +3,7 @@ import type { ModelSummary, TensorSpec } from '../../api.js';
 import type { CliContext } from '../context.js';
 import { EXIT, type ExitCode } from '../exit.js';
 import { describeDevice, withModel } from '../model.js';
-import { adapterOption, rowsOption, sharedOption, type LoadingOptions } from '../options.js';
+import { adapterOption, productsOption, rowsOption, sharedOption, type LoadingOptions } from '../options.js';
 import { formatBytes, formatFields, formatTable } from '../table.js';
 
 export interface InspectOptions extends LoadingOptions {
@@ -17,6 +17,7 @@ export function inspectCommand(finish: (run: () => Promise<ExitCode>) => Promise
     .option('--json', 'print JSON')
     .addOption(rowsOption())
     .addOption(sharedOption())
+    .addOption(productsOption())
     .addOption(adapterOption())
     .action((model: string, options: InspectOptions) => finish(() => inspect(context, model, options)));
 }

@@ -20,6 +20,7 @@ import {
   parsePort,
   parseSeconds,
   parseSize,
+  productsOption,
   rowsOption,
   withScheduling,
   type LoadingOptions,
@@ -51,6 +52,7 @@ export function serveCommand(finish: (run: () => Promise<ExitCode>) => Promise<v
     .option('--port <port>', 'port to listen on, 0 picks a free one', parsePort, DEFAULT_PORT)
     .addOption(adapterOption())
     .addOption(rowsOption())
+    .addOption(productsOption())
     .option('--allow-failed', 'call the server ready even where models failed to load')
     .addOption(
       new Option('--max-body <size>', 'largest request body')
@@ -139,7 +141,8 @@ async function loadAll(
 ): Promise<void> {
   if (scan.ignored.length > 0) context.out.write(`passed over (no model): ${scan.ignored.join(', ')}\n`);
   const line = new ProgressLine(context.err);
-  const loading: AddOptions = { rows: options.rows, onProgress: (progress) => line.update('loading', progress) };
+  const { rows, products } = options;
+  const loading: AddOptions = { rows, products, onProgress: (progress) => line.update('loading', progress) };
   const outcomes = addScanned(repository, scan, loading);
   for (const model of options.zoo ? zooNames : []) {
     const source: ModelSource = { kind: 'zoo', model, scale: DEFAULT_SCALE };
