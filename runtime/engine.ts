@@ -79,7 +79,7 @@ export class GraphEngine {
     const named = name === undefined ? graph : { ...graph, name };
     const { maxBindingBytes, caps } = this.#backend;
     onProgress?.('compile', 0, 1);
-    const plan = compile(named, { ...settings, maxBindingBytes, caps });
+    const plan = this.#suited(compile(named, { ...settings, maxBindingBytes, caps }));
     onProgress?.('compile', 1, 1);
     // Before the model's own memory is taken: both need not fit at once.
     const sample = plan.precision.isLossy
@@ -124,6 +124,13 @@ export class GraphEngine {
     } finally {
       executable?.release();
     }
+  }
+
+  /** The plan with products that the device can do. */
+  #suited(plan: Plan): Plan {
+    if (plan.products === 'float32' || this.#backend.caps.multipliesHalves) return plan;
+    const notice = 'products of float16 were asked for; this device has none, and computes them in float32';
+    return { ...plan, products: 'float32', notices: [...plan.notices, notice] };
   }
 
   /**

@@ -1,41 +1,26 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
-import {
-  declarations,
-  enterTiles,
-  fieldsOf,
-  placeTile,
-  range,
-  storeAll,
-  type Finish,
-  type Parts,
-} from './matmul_parts.js';
+import { blocked, type BlockedTile } from './matmul_blocked.js';
+import { declarations, fieldsOf, range, storeAll, type Finish, type Parts } from './matmul_parts.js';
 import { staged, type StagedTile } from './matmul_staged.js';
+import { subgroup, type SubgroupTile } from './matmul_subgroup.js';
 import type { WebGpuProgram } from './program.js';
 
 /**
- * How a product is cut. An invocation computes threadM x threadN elements of C in vec4 registers.
+ * How a product is cut. An invocation computes threadM x threadN elements of C in registers.
  *
- * `tiled`: a workgroup computes a tileM x tileN block and stages tileK steps of both operands through workgroup memory.
  * `direct`: every invocation reads its operands itself. Software adapters pay dearly for barriers and for long programs,
  * and have real caches; this is what suits them.
  *
- * `staged`: as `tiled`, with vector loads, the next step's loads ahead of the arithmetic, or k cut between parts of the
- * workgroup; see matmul_staged.ts.
+ * `blocked`: a workgroup computes a tileM x tileN block and stages tileK steps of both operands through workgroup memory;
+ * see matmul_blocked.ts. `staged`: so too, with k cut between parts of the workgroup, or B modulated; see matmul_staged.ts. `subgroup`: so too, in float16; see matmul_subgroup.ts.
  *
  * `rows`: `lanes` invocations share a row of A and sum their parts of all of its few `columns` in workgroup memory.
  */
 export type MatMulTile =
-  | {
-      readonly kind: 'tiled';
-      readonly tileM: number;
-      readonly tileN: number;
-      readonly tileK: number;
-      /** 1 for few columns; otherwise rows and columns of an invocation come in groups of 4. */
-      readonly threadM: 1 | 4 | 8;
-      readonly threadN: 4 | 8;
-    }
   | { readonly kind: 'direct'; readonly threadM: number; readonly threadN: 1 | 4 }
+  | BlockedTile
   | StagedTile
+  | SubgroupTile
   | { readonly kind: 'rows'; readonly lanes: number; readonly columns: number };
 
 /** Invocations of a workgroup of the direct kernel, and of the rows kernel. */
@@ -70,98 +55,19 @@ export function matMul({ tile, ...options }: MatMulOptions): WebGpuProgram {
 
 function cut(tile: MatMulTile, parts: Parts): { shape: string; source: string } {
   switch (tile.kind) {
-    case 'tiled': {
-      const { tileM, tileN, tileK, threadM, threadN } = tile;
-      return { shape: `${tileM}x${tileN}x${tileK}_t${threadM}x${threadN}`, source: tiled(tile, parts) };
-    }
     case 'direct':
       return { shape: `direct_t${tile.threadM}x${tile.threadN}`, source: direct(tile, parts) };
+    case 'blocked':
+      return blocked(tile, parts);
     case 'staged':
       return staged(tile, parts);
+    case 'subgroup':
+      return subgroup(tile, parts);
     case 'rows':
       return { shape: `rows_l${tile.lanes}_n${tile.columns}`, source: rows(tile, parts) };
     default:
       throw new Error(`unknown cut ${JSON.stringify(tile satisfies never)}`);
   }
-}
-
-function tiled(tile: Extract<MatMulTile, { kind: 'tiled' }>, parts: Parts): string {
-  const { tileM, tileN, tileK, threadM, threadN } = tile;
-  const threadsN = tileN / threadN;
-  const threads = (tileM / threadM) * threadsN;
-  const vectorRows = threadM > 1;
-  const rowType = vectorRows ? 'vec4<f32>' : 'f32';
-  const rowStep = vectorRows ? 4 : 1;
-  // An invocation's groups of 4 lie apart, so that neighbours read neighbouring words of workgroup memory.
-  const rowGroups = range(Math.max(1, threadM / 4));
-  const columnGroups = range(threadN / 4);
-  const rowGap = tileM / rowGroups.length;
-  const columnGap = tileN / columnGroups.length;
-  const registers = rowGroups.flatMap((g) =>
-    range(rowStep).flatMap((r) => columnGroups.map((c) => ({ name: `s${g}_${r}_${c}`, g, r, c }))),
-  );
-  const multiply = [
-    ...rowGroups.map((g) => `let x${g} = a_tile[kk * ${tileM / rowStep}u + ${(g * rowGap) / rowStep}u + my_rows];`),
-    ...columnGroups.map((c) => `let y${c} = b_tile[kk * ${tileN / 4}u + ${(c * columnGap) / 4}u + my_columns];`),
-    ...registers.map(({ name, g, r, c }) => `${name} += ${vectorRows ? `x${g}.${'xyzw'[r]}` : `x${g}`} * y${c};`),
-  ];
-  const results = registers.flatMap(({ name, g, r, c }) =>
-    range(4).map((i) => ({ value: `${name}.${'xyzw'[i]}`, row: g * rowGap + r, column: c * columnGap + i })),
-  );
-  return wgsl`
-${declarations(parts)}
-const THREADS = ${threads}u;
-// Both tiles are k-major, so that the registers' worth of rows and columns of one k lie together.
-var<workgroup> a_tile: array<${rowType}, ${(tileM * tileK) / rowStep}>;
-var<workgroup> b_tile: array<vec4<f32>, ${(tileN * tileK) / 4}>;
-
-${enterTiles(threads, tileM, tileN)}
-  let my_rows = thread / ${threadsN}u;
-  let my_columns = thread % ${threadsN}u;
-  for (var tile = group.x; tile < tiles; tile += groups.x) {
-${placeTile(tileM, tileN)}
-${registers.map(({ name }) => `    var ${name} = vec4<f32>();`).join('\n')}
-    for (var k0 = 0u; k0 < k; k0 += ${tileK}u) {
-      // Rows and columns past the edge repeat the last one; what they make is not stored. Past the end of K both sides
-      // must count as zero, for what lies there may be NaN.
-      // Neighbouring invocations read neighbouring k of A.
-      for (var i = thread; i < ${(tileM * tileK) / rowStep}u; i += THREADS) {
-        let kk = i % ${tileK}u;
-        let r = i / ${tileK}u;
-        let inside = k0 + kk < k;
-        let at = a_base + min(k0 + kk, k - 1u) * a_column;
-#if ${vectorRows}
-        let row = row0 + r * 4u;
-        let value = vec4<f32>(a[at + min(row, m - 1u) * a_row], a[at + min(row + 1u, m - 1u) * a_row],
-          a[at + min(row + 2u, m - 1u) * a_row], a[at + min(row + 3u, m - 1u) * a_row]);
-#else
-        let value = a[at + min(row0 + r, m - 1u) * a_row];
-#endif
-        a_tile[kk * ${tileM / rowStep}u + r] = select(${rowType}(), value, inside);
-      }
-      // .. and follow B's smaller stride, so that a transposed weight is read as well as a plain one.
-      let along_k = b_row == 1u;
-      for (var i = thread; i < ${(tileN * tileK) / 4}u; i += THREADS) {
-        let kk = select(i / ${tileN / 4}u, i % ${tileK}u, along_k);
-        let c = select(i % ${tileN / 4}u, i / ${tileK}u, along_k);
-        let inside = k0 + kk < k;
-        let at = b_base + min(k0 + kk, k - 1u) * b_row;
-        let column = column0 + c * 4u;
-        let value = vec4<f32>(load_b(at + min(column, n - 1u) * b_column), load_b(at + min(column + 1u, n - 1u) * b_column),
-          load_b(at + min(column + 2u, n - 1u) * b_column), load_b(at + min(column + 3u, n - 1u) * b_column));
-        b_tile[kk * ${tileN / 4}u + c] = select(vec4<f32>(), value, inside);
-      }
-      workgroupBarrier();
-      for (var kk = 0u; kk < ${tileK}u; kk++) {
-        ${multiply.join('\n        ')}
-      }
-      workgroupBarrier();
-    }
-    let row = row0 + my_rows * ${rowStep}u;
-    let column = column0 + my_columns * 4u;
-${storeAll(results, parts)}
-  }
-}`;
 }
 
 function direct({ threadM, threadN }: Extract<MatMulTile, { kind: 'direct' }>, parts: Parts): string {

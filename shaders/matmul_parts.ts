@@ -130,10 +130,13 @@ export function storeAll(results: readonly Result[], { hasBias, finish, picked }
   return lines.map((l) => `    ${l}`).join('\n');
 }
 
-/** Opens the entry point of a kernel whose workgroups make a tile of tileM x tileN after another: sizes and steps. */
-export function enterTiles(threads: number, tileM: number, tileN: number): string {
+/**
+ * Opens the entry point of a kernel whose workgroups make a tile of tileM x tileN after another: sizes and steps.
+ * @param more builtins that it takes besides.
+ */
+export function enterTiles(threads: number, tileM: number, tileN: number, more = ''): string {
   return `@compute @workgroup_size(${threads})
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32${more}) {
   let z = group.z;
   let m = blocks[z].m;
   let n = blocks[z].n;

@@ -1,11 +1,6 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
+import { LOADS_LETTERS, type Loads } from './matmul_loads.js';
 import { declarations, enterTiles, placeTile, range, storeAll, type Parts } from './matmul_parts.js';
-
-/**
- * How operands come from memory: `words`, whatever their strides; `along`, four k of a row or column in one load;
- * `across`, four columns of one k in one load.
- */
-export type Loads = 'words' | 'along' | 'across';
 
 /** A tile whose next step is on its way from memory while the workgroup computes the one before. */
 export interface StagedTile {
@@ -132,8 +127,6 @@ function stage(options: StageOptions): Stage {
   }
 }
 
-const LETTERS: Readonly<Record<Loads, string>> = { words: 'w', along: 'k', across: 'n' };
-
 /** See StagedTile. Operations and traffic are those of a tile; loads of a step overlap with the arithmetic before it. */
 export function staged(tile: StagedTile, parts: Parts): { shape: string; source: string } {
   const { tileM, tileN, tileK, threadM, threadN, slices } = tile;
@@ -218,7 +211,7 @@ ${storeAll(slices > 1 ? range(4).map((i) => ({ value: `sum.${'xyzw'[i]}`, row: 0
 }`;
   const cut = slices > 1 ? `_k${slices}` : '';
   return {
-    shape: `${tileM}x${tileN}x${tileK}_t${threadM}x${threadN}${cut}_${LETTERS[tile.a]}${LETTERS[tile.b]}`,
+    shape: `${tileM}x${tileN}x${tileK}_t${threadM}x${threadN}${cut}_${LOADS_LETTERS[tile.a]}${LOADS_LETTERS[tile.b]}`,
     source,
   };
 }

@@ -1,8 +1,10 @@
 import type { Model } from '../runtime/api.js';
 import type { Precision } from '../runtime/compile/precision.js';
 import type { Graph } from '../runtime/graph/graph.js';
+import type { ProductPrecision } from '../runtime/compile/kernel.js';
 import type { LoadReport } from '../runtime/schedule/report.js';
 
+export type { ProductPrecision } from '../runtime/compile/kernel.js';
 export type { PolicyName, ScheduleOptions } from '../runtime/schedule/policy.js';
 export type { LoadReport } from '../runtime/schedule/report.js';
 export type { Precision } from '../runtime/compile/precision.js';
@@ -40,6 +42,11 @@ export interface LoadOptions {
    * half-precision model, otherwise float32. What fewer bits cost is in `summary().precision` and in the notices.
    */
   readonly precision?: Precision;
+  /**
+   * `float16`: matrix products multiply in float16 and sum in float32, where the device has matrix units that do. Inputs
+   * of products beyond 65504 overflow. Where it has none, products stay in float32 and a notice says so. Default: `float32`.
+   */
+  readonly products?: ProductPrecision;
   /** Called as loading proceeds, for progress display. */
   readonly onProgress?: (progress: LoadProgress) => void;
 }

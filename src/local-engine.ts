@@ -45,7 +45,7 @@ export class LocalEngine implements Engine {
     const device = await openDevice(found.adapter);
     const options = { ...(schedule ? { schedule } : {}), ...(file ? { trace: file } : {}) };
     const pace = pacePolling(found.info.software ? POLL_MS.software : POLL_MS.hardware);
-    const backend = new WebGpuBackend(device, { expectEnd: pace.expectEnd });
+    const backend = new WebGpuBackend(device, { adapterInfo: found.adapter.info, expectEnd: pace.expectEnd });
     return new LocalEngine(new GraphEngine(backend, options), found, pace, file);
   }
 

@@ -10,9 +10,10 @@
  * from those of the first, which has to be float32 for that to mean anything. Default: as the model has them.
  */
 import { writeFile } from 'node:fs/promises';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { measureAccuracy, takeSample, type Accuracy } from '../../runtime/accuracy.js';
 import { compile, WebGpuBackend, type DispatchTime, type Precision } from '../../runtime/index.js';
+import { PRODUCT_PRECISIONS, type ProductPrecision } from '../../runtime/compile/kernel.js';
 import { openDevice, requireAdapter } from '../../src/device/index.js';
 import { buildZoo, zooInputs, zooNames } from '../../src/zoo/index.js';
 
@@ -54,6 +55,9 @@ const options = new Command('profile')
   .option('--scale <name>', 'scale of the zoo', 'bench')
   .option('--repeat <n>', 'waves', '9')
   .option('--warmup <s>', 'time before them', '0.5')
+  .addOption(
+    new Option('--products <precision>', 'as what they multiply').choices(PRODUCT_PRECISIONS).default('float32'),
+  )
   .option('--json <file>', 'write the figures')
   .parse()
   .opts<{
@@ -64,11 +68,12 @@ const options = new Command('profile')
     warmup: string;
     tables?: string;
     weights?: string;
+    products: ProductPrecision;
     json?: string;
   }>();
 
 const { adapter, info, release } = await requireAdapter('auto');
-const backend = new WebGpuBackend(await openDevice(adapter));
+const backend = new WebGpuBackend(await openDevice(adapter), { adapterInfo: adapter.info });
 interface Figures {
   readonly model: string;
   readonly precision: Precision;
@@ -78,6 +83,7 @@ interface Figures {
   readonly dispatches: DispatchTime[];
 }
 
+const { products } = options;
 const listed = (text: string | undefined): (string | undefined)[] => text?.split(',') ?? [undefined];
 // compile() refuses what it does not know.
 const precisions = listed(options.tables).flatMap((tables) =>
@@ -90,7 +96,7 @@ for (const model of options.models.split(',')) {
   const graph = buildZoo(model, options.scale);
   const variants = [];
   for (const precision of precisions) {
-    const plan = compile(graph, { maxBindingBytes: backend.maxBindingBytes, caps: backend.caps, precision });
+    const plan = compile(graph, { maxBindingBytes: backend.maxBindingBytes, caps: backend.caps, precision, products });
     const executable = await backend.prepare(plan);
     variants.push({ precision, plan, executable });
   }

@@ -10,6 +10,17 @@ export interface DeviceCaps {
   readonly maxWorkgroupBytes: number;
   readonly maxWorkgroupsPerDimension: number;
   readonly features: ReadonlySet<string>;
+  /** Whether subgroups multiply matrices of float16 and sum them in float32, as shaders/matmul_subgroup.ts needs it. */
+  readonly multipliesHalves: boolean;
+}
+
+/** As what the elements of matrix products are multiplied. They are summed in float32. */
+export const PRODUCT_PRECISIONS = ['float32', 'float16'] as const;
+export type ProductPrecision = (typeof PRODUCT_PRECISIONS)[number];
+
+/** What kernels are chosen by: the device, and what a model is loaded with. */
+export interface KernelTarget extends DeviceCaps {
+  readonly products: ProductPrecision;
 }
 
 /** Scalar operations and bytes of memory traffic, as formulas over the symbols. Each operand counts once. */
@@ -66,5 +77,5 @@ export interface Step {
   readonly bound: Bound;
   /** Details that tell variants apart in the printed plan. */
   readonly detail: string;
-  webgpu(caps: DeviceCaps): { program: WebGpuProgram; dispatch: Dispatch };
+  webgpu(target: KernelTarget): { program: WebGpuProgram; dispatch: Dispatch };
 }

@@ -7,7 +7,7 @@ import { fuseEpilogues } from './fuse.js';
 import { joinSums } from './joined-sums.js';
 import { fuseLookups } from './lookups.js';
 import { fuseInteractions } from './interaction.js';
-import type { DeviceCaps } from './kernel.js';
+import type { DeviceCaps, ProductPrecision } from './kernel.js';
 import type { LowerOptions, OutputSource, Program } from './lower.js';
 import { fusePerceptrons } from './perceptron.js';
 import { pickProducts } from './picked-product.js';
@@ -28,6 +28,8 @@ export interface ModelSettings {
   readonly shared?: readonly string[];
   /** As what weights are stored; see compile/precision.ts. */
   readonly precision?: Precision;
+  /** As what matrix products multiply, where the device can. Default: float32. */
+  readonly products?: ProductPrecision;
 }
 
 export interface CompileOptions extends Omit<LowerOptions, 'packed'>, ModelSettings {
@@ -41,6 +43,7 @@ const COMMON_CAPS: DeviceCaps = {
   maxWorkgroupBytes: 32_768,
   maxWorkgroupsPerDimension: 65_535,
   features: new Set(),
+  multipliesHalves: false,
 };
 
 /** A declared input or output with the shape that inference gave it. */
@@ -72,6 +75,7 @@ export interface Plan {
   readonly foldedNodes: number;
   readonly parameters: number;
   readonly precision: PrecisionReport;
+  readonly products: ProductPrecision;
   readonly notices: readonly string[];
 }
 
@@ -136,6 +140,7 @@ export function compile(graph: Graph, options: CompileOptions): Plan {
     otherSymbols: otherSymbols(analyzed),
     operators: countOperators(graph),
     foldedNodes: analyzed.foldedNodes,
+    products: options.products ?? 'float32',
     parameters: program.weights.reduce((n, w) => n + w.tensor.data.length, 0),
     precision: report,
     notices: [...(shared?.graph ?? source).notices, ...report.outOfRange.map(outOfRangeNotice)],

@@ -1,4 +1,5 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
+import { PRODUCT_PRECISIONS, type ProductPrecision } from '../../runtime/compile/kernel.js';
 import { POLICY_NAMES, type PolicyName, type ScheduleOptions } from '../../runtime/schedule/policy.js';
 import { TABLE_PRECISIONS, WEIGHT_PRECISIONS, type Precision } from '../../runtime/compile/precision.js';
 import type { LoadSettings } from '../api.js';
@@ -56,6 +57,7 @@ export interface LoadingOptions extends EngineOptions {
   readonly shared?: readonly string[];
   readonly tables?: Precision['tables'];
   readonly weights?: Precision['weights'];
+  readonly products?: ProductPrecision;
 }
 
 /** Adds the options that say how a model is loaded, but for which inputs are shared. */
@@ -67,16 +69,18 @@ export function withLoading(command: Command): Command {
         .default('auto'),
     )
     .addOption(new Option('--tables <type>', 'how embedding tables are stored on the device').choices(TABLE_PRECISIONS))
-    .addOption(new Option('--weights <type>', 'how matrices are stored on the device').choices(WEIGHT_PRECISIONS));
+    .addOption(new Option('--weights <type>', 'how matrices are stored on the device').choices(WEIGHT_PRECISIONS))
+    .addOption(productsOption());
 }
 
 /** What they gave. */
-export function loadSettings({ rows, shared, tables, weights }: LoadingOptions): LoadSettings {
+export function loadSettings({ rows, shared, tables, weights, products }: LoadingOptions): LoadSettings {
   const precision = { ...(tables ? { tables } : {}), ...(weights ? { weights } : {}) };
   return {
     rows,
     ...(shared === undefined ? {} : { shared }),
     ...(tables || weights ? { precision } : {}),
+    ...(products === undefined ? {} : { products }),
   };
 }
 
@@ -88,6 +92,12 @@ export function adapterOption(): Option {
 
 export function sharedOption(): Option {
   return new Option('--shared <input>', 'an input that all rows of a query share; repeatable').argParser(collect);
+}
+
+export function productsOption(): Option {
+  return new Option('--products <precision>', 'as what matrix products multiply, where the device can')
+    .choices(PRODUCT_PRECISIONS)
+    .default('float32');
 }
 
 export function parsePort(text: string): number {

@@ -53,9 +53,13 @@ function describe(adapter: GPUAdapter, origin: string): DeviceInfo {
 
 /**
  * Browsers round timestamps to hide secrets between sites, and clear workgroup memory; here they measure our own kernels,
- * which write what they read. SwiftShader compiles the clearing of large arrays for seconds.
+ * which write what they read. SwiftShader compiles the clearing of large arrays for seconds. Dawn hides float16 on NVIDIA's
+ * Vulkan, and experimental features everywhere; they change nothing that does not ask for them.
  */
-const DAWN_FLAGS = ['disable-dawn-features=timestamp_quantization', 'enable-dawn-features=disable_workgroup_init'];
+const DAWN_FLAGS = [
+  'disable-dawn-features=timestamp_quantization',
+  'enable-dawn-features=disable_workgroup_init,allow_unsafe_apis,vulkan_enable_f16_on_nvidia',
+];
 
 /** Loads Dawn. Constants such as GPUBufferUsage become globals, as in a browser. */
 async function loadDawn(): Promise<(flags: string[]) => GPU> {
@@ -217,13 +221,14 @@ const RAISED_LIMITS = [
   'maxComputeWorkgroupsPerDimension',
 ] as const;
 
-const WANTED_FEATURES: readonly GPUFeatureName[] = ['shader-f16', 'subgroups', 'timestamp-query'];
+const WANTED_FEATURES = ['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix', 'timestamp-query'];
 
 /** The adapter's device, with its limits raised to what the adapter has. */
 export function openDevice(adapter: GPUAdapter): Promise<GPUDevice> {
   return adapter.requestDevice({
     label: 'braid',
     requiredLimits: Object.fromEntries(RAISED_LIMITS.map((name) => [name, adapter.limits[name]])),
-    requiredFeatures: WANTED_FEATURES.filter((f) => adapter.features.has(f)),
+    // The types list only what is standard.
+    requiredFeatures: WANTED_FEATURES.filter((f) => adapter.features.has(f)) as GPUFeatureName[],
   });
 }

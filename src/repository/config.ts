@@ -4,6 +4,7 @@ import {
   WEIGHT_PRECISIONS,
   type Precision,
 } from '../../runtime/compile/precision.js';
+import { PRODUCT_PRECISIONS, type ProductPrecision } from '../../runtime/compile/kernel.js';
 import { BraidError } from '../../runtime/errors.js';
 
 /** What `braid.json` beside a model may set. */
@@ -14,6 +15,8 @@ export interface ModelConfig {
   readonly shared_inputs?: readonly string[];
   /** See LoadOptions.precision of the engine. Default: what the server was started with. */
   readonly precision?: Precision;
+  /** See LoadOptions.products of the engine. Default: what the server was started with. */
+  readonly products?: ProductPrecision;
   /** `latest` loads the highest version folder, `all` loads every one. */
   readonly versions: 'latest' | 'all';
 }
@@ -56,6 +59,7 @@ const KEYS: { readonly [Key in keyof Required<ModelConfig>]: Accepted } = {
   rows: oneOf('auto', 'lift'),
   shared_inputs: NAMES,
   precision: PRECISION,
+  products: oneOf(...PRODUCT_PRECISIONS),
   versions: oneOf('latest', 'all'),
 };
 

@@ -64,8 +64,13 @@ export function addScanned(repository: ModelRepository, scan: Scan, defaults: Ad
 }
 
 /** What braid.json says goes before what the server was started with. */
-function configuredOptions({ rows, shared_inputs: shared, precision }: ModelConfig): AddOptions {
-  return { ...(rows ? { rows } : {}), ...(shared ? { shared } : {}), ...(precision ? { precision } : {}) };
+function configuredOptions({ rows, shared_inputs: shared, precision, products }: ModelConfig): AddOptions {
+  return {
+    ...(rows ? { rows } : {}),
+    ...(shared ? { shared } : {}),
+    ...(precision ? { precision } : {}),
+    ...(products ? { products } : {}),
+  };
 }
 
 async function scanModelFolder(name: string, folder: string): Promise<ScannedModel | undefined> {

@@ -7,4 +7,5 @@ export const SOFTWARE_CAPS: DeviceCaps = {
   maxWorkgroupBytes: 32_768,
   maxWorkgroupsPerDimension: 65_535,
   features: new Set(),
+  multipliesHalves: false,
 };

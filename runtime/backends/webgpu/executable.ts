@@ -112,7 +112,7 @@ export class WebGpuExecutable implements Executable {
                 : memory.arenas[Number(key.slice(1))]!,
         generation: () => memory.generation,
       };
-      const groups = groupSteps(plan.program.steps, context.caps, bufferKey);
+      const groups = groupSteps(plan.program.steps, { ...context.caps, products: plan.products }, bufferKey);
       const dispatches = await Dispatches.create(host, groups, (done, total) => onProgress('pipelines', done, total));
       executable = new WebGpuExecutable(context, plan, weights, groups, colors, dispatches);
       executable.#reserveAhead();

@@ -3,7 +3,7 @@ import type { DeviceCaps } from '../../compile/kernel.js';
 import type { Plan } from '../../compile/plan.js';
 import { BraidError } from '../../errors.js';
 import type { Backend, DeviceMemoryReport, Executable } from '../backend.js';
-import { isSoftwareAdapter } from './adapter.js';
+import { isSoftwareAdapter, multipliesHalves } from './adapter.js';
 import { DeviceClock } from './clock.js';
 import { WebGpuExecutable, type WebGpuContext } from './executable.js';
 import type { SideBySide } from './joins.js';
@@ -26,6 +26,8 @@ export interface WebGpuOptions {
   readonly sideBySide?: SideBySide;
   /** Called with what Backend.expectEnd is told; for hosts on which waiting for the device is asking it. */
   readonly expectEnd?: (at: number | undefined) => void;
+  /** The information of the adapter that the device is of, which may tell more than the device's. */
+  readonly adapterInfo?: GPUAdapterInfo;
   /** Largest binding to use, for tests of cut tables. Default: the device's. */
   readonly maxBindingBytes?: number;
 }
@@ -64,6 +66,7 @@ export class WebGpuBackend implements Backend {
       maxWorkgroupBytes: limits.maxComputeWorkgroupStorageSize,
       maxWorkgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension,
       features: new Set(device.features),
+      multipliesHalves: multipliesHalves(device, options.adapterInfo ?? device.adapterInfo),
     };
     const deviceBinding = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
     this.maxBindingBytes = Math.min(deviceBinding, options.maxBindingBytes ?? deviceBinding);

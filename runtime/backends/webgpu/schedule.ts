@@ -1,4 +1,4 @@
-import type { Dispatch, DeviceCaps, Step } from '../../compile/kernel.js';
+import type { Dispatch, KernelTarget, Step } from '../../compile/kernel.js';
 import type { Storage } from '../../compile/view.js';
 import { layoutParameters, type WebGpuProgram } from '../../../shaders/program.js';
 
@@ -31,7 +31,7 @@ function levelsOf(steps: readonly Step[]): number[] {
  */
 export function groupSteps(
   steps: readonly Step[],
-  caps: DeviceCaps,
+  target: KernelTarget,
   bufferKey: (storage: Storage) => string,
 ): DispatchGroup[] {
   const levels = levelsOf(steps);
@@ -40,7 +40,7 @@ export function groupSteps(
     { stage: number; order: number; program: WebGpuProgram; steps: { step: Step; dispatch: Dispatch }[] }
   >();
   steps.forEach((step, order) => {
-    const { program, dispatch } = step.webgpu(caps);
+    const { program, dispatch } = step.webgpu(target);
     const buffers = step.operands.map((o) => bufferKey(o.view.storage)).join(',');
     const programs = [program, ...(dispatch.alternatives ?? []).map((a) => a.program)].map((p) => p.key).join('|');
     const base = `${levels[order]} ${programs} ${buffers}`;

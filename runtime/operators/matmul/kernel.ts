@@ -1,7 +1,10 @@
 import { DIRECT_WORKGROUP, matMul, ROWS_WORKGROUP, type MatMulTile } from '../../../shaders/matmul.js';
-import type { Loads, StagedTile } from '../../../shaders/matmul_staged.js';
+import type { BlockedTile } from '../../../shaders/matmul_blocked.js';
+
+import type { StagedTile } from '../../../shaders/matmul_staged.js';
+import type { SubgroupTile } from '../../../shaders/matmul_subgroup.js';
 import type { WebGpuProgram } from '../../../shaders/program.js';
-import type { DeviceCaps, ParameterValue, Step } from '../../compile/kernel.js';
+import type { DeviceCaps, KernelTarget, ParameterValue, Step } from '../../compile/kernel.js';
 import { deviceType, isAligned, type View } from '../../compile/view.js';
 import { divideExact, equal, evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
 import { trafficBytes } from '../elementwise/kernel.js';
@@ -32,9 +35,6 @@ export interface MatMulCall {
 }
 
 const TILES = {
-  large: { kind: 'tiled', tileM: 128, tileN: 64, tileK: 16, threadM: 8, threadN: 4 },
-  wide: { kind: 'tiled', tileM: 64, tileN: 64, tileK: 16, threadM: 4, threadN: 4 },
-  small: { kind: 'tiled', tileM: 32, tileN: 32, tileK: 16, threadM: 4, threadN: 4 },
   direct: { kind: 'direct', threadM: 8, threadN: 4 },
   /** One row of a product: a line of weights for values that lie below each other. */
   line: { kind: 'direct', threadM: 1, threadN: 1 },
@@ -42,7 +42,14 @@ const TILES = {
   directThin: { kind: 'direct', threadM: 4, threadN: 1 },
 } satisfies Record<string, MatMulTile>;
 
-/** Below this many 64x64 tiles a GPU is not filled, above it larger tiles pay; measured on an H100 (docs/performance.md). */
+/** What tiles are counted in. */
+const REFERENCE_TILE = staged([64, 64, 16], [4, 4], 1, { a: 'words', b: 'words' });
+
+/**
+ * Below FEW_TILES of 64x64 a GPU is not filled, below FEWEST_TILES not even by smaller ones; from MANY_TILES on larger ones
+ * pay. Measured on an H100 (docs/performance.md).
+ */
+const FEWEST_TILES = 48;
 const FEW_TILES = 132;
 const MANY_TILES = 512;
 
@@ -53,7 +60,7 @@ interface TileChoice {
 }
 
 /** What the operands allow to be read in vectors of 4. Storages begin on multiples of more than that. */
-function loadsOf(a: View, b: View): { readonly a: StagedTile['a']; readonly b: Loads } {
+function loadsOf(a: View, b: View): OperandLoads {
   const whole = (dim: Dim): boolean => divideExact(dim, 4) !== undefined && !equal(dim, 0);
   const [k, n] = [a.shape[3]!, b.shape[3]!];
   const aAlong = equal(a.strides[3]!, 1) && whole(k) && isAligned(a, [0, 1, 2]);
@@ -62,11 +69,22 @@ function loadsOf(a: View, b: View): { readonly a: StagedTile['a']; readonly b: L
   return { a: aAlong ? 'along' : 'words', b: bAcross ? 'across' : bAlong ? 'along' : 'words' };
 }
 
+/** What the layout of the operands says about how to read them. */
+type OperandLoads = Pick<StagedTile, 'a' | 'b'>;
+
+function blocked(
+  [tileM, tileN, tileK]: readonly [number, number, number],
+  [threadM, threadN]: readonly [number, number],
+  loads: OperandLoads,
+): BlockedTile {
+  return { kind: 'blocked', tileM, tileN, tileK, threadM, threadN, ...loads };
+}
+
 function staged(
   [tileM, tileN, tileK]: readonly [number, number, number],
   [threadM, threadN]: readonly [4 | 8, 4 | 8],
   slices: 1 | 4,
-  loads: Pick<StagedTile, 'a' | 'b'>,
+  loads: OperandLoads,
 ): StagedTile {
   return { kind: 'staged', tileM, tileN, tileK, threadM, threadN, slices, ...loads };
 }
@@ -82,8 +100,8 @@ function lanesFor(k: Dim): number {
 }
 
 /**
- * Few columns: several invocations a row. One row: an invocation a column. Few columns or rows: small tiles waste less. Otherwise by what fills the
- * device: few tiles are cut along k too, for each step waits for memory and a multiprocessor has little else to do.
+ * Few columns: several invocations a row. One row: an invocation a column. Few columns or rows: small tiles waste less. Otherwise by what
+ * fills the device: few tiles are cut along k too, for each step waits for memory and a multiprocessor has little else to do.
  */
 function chooseTile(a: View, b: View, caps: DeviceCaps): TileChoice {
   const [m, k, n] = [a.shape[2]!, a.shape[3]!, b.shape[3]!];
@@ -97,19 +115,42 @@ function chooseTile(a: View, b: View, caps: DeviceCaps): TileChoice {
   if (most(n, 4)) return only({ kind: 'rows', lanes: lanesFor(k), columns: n as number });
   // Neighbouring invocations read neighbouring columns of B, all of them the same words of A.
   if (most(m, 1) && equal(b.strides[3]!, 1)) return only(TILES.line);
-  if (most(n, 32) || most(m, 32)) return only(TILES.small);
   const loads = loadsOf(a, b);
-  const isVector = loads.a !== 'words' && loads.b !== 'words';
+  if (most(n, 32) || most(m, 32)) return only(blocked([32, 32, 16], [4, 4], loads));
   // A tile of up to 64 columns is as wide as the product.
   const columns = most(n, 64) ? Math.ceil((n as number) / 4) * 4 : 64;
-  const wide = isVector ? staged([64, columns, 16], [4, 4], 1, loads) : TILES.wide;
-  const large = {
-    tile: isVector ? staged([128, columns, 16], [8, 4], 1, loads) : TILES.large,
-    from: MANY_TILES,
-    below: Number.POSITIVE_INFINITY,
+  if (most(k, 64)) return only(blocked([64, columns, 16], [8, 4], loads));
+  const byLoads = {
+    words: blocked([64, columns, 16], [8, 4], loads),
+    along: blocked([64, columns, 32], [8, 4], loads),
+    across: blocked([64, 64, 16], [8, 8], loads),
   };
-  const few = { tile: staged([32, 32, 64], [4, 4], 4, loads), from: 0, below: FEW_TILES };
-  return { tile: wide, others: most(k, 64) ? [large] : [large, few] };
+  const wide = most(n, 63) ? byLoads.words : byLoads[loads.b];
+  const fewest = { tile: staged([32, 32, 64], [4, 4], 4, loads), from: 0, below: FEWEST_TILES };
+  const few = { tile: blocked([64, 32, 16], [4, 4], loads), from: FEWEST_TILES, below: FEW_TILES };
+  const many = { tile: blocked([128, 64, 16], [8, 8], loads), from: MANY_TILES, below: Number.POSITIVE_INFINITY };
+  const isLarge = !most(n, 63) && loads.b !== 'along';
+  return { tile: wide, others: [fewest, few, ...(isLarge ? [many] : [])] };
+}
+
+function subgroup(
+  [tileM, tileN, tileK]: readonly [number, number, number],
+  [subgroupM, subgroupN]: readonly [number, number],
+  loads: OperandLoads,
+): SubgroupTile {
+  return { kind: 'subgroup', tileM, tileN, tileK, subgroupM, subgroupN, ...loads };
+}
+
+/** Fewest columns and rows of a product that is worth matrices of 16 x 16. */
+const FEWEST_FOR_HALVES = 16;
+
+/** Tiles of halves; as in float32 where there are few rows or columns. */
+function chooseHalfTile(a: View, b: View, caps: DeviceCaps): TileChoice {
+  const few = (dim: Dim): boolean => typeof dim === 'number' && dim < FEWEST_FOR_HALVES;
+  if (few(a.shape[2]!) || few(b.shape[3]!)) return chooseTile(a, b, caps);
+  const loads = loadsOf(a, b);
+  const large = { tile: subgroup([128, 64, 32], [64, 32], loads), from: MANY_TILES, below: Number.POSITIVE_INFINITY };
+  return { tile: subgroup([64, 64, 32], [32, 32], loads), others: [large] };
 }
 
 /** Most rows and columns of a tile that is cut to a product's own size, and most invocations for it. */
@@ -140,8 +181,9 @@ function pickedTile(a: View, b: View, caps: DeviceCaps): TileChoice {
 /** Workgroups that cover m x n `batches` times. */
 export function workgroupsOf(tile: MatMulTile, m: number, n: number, batches: number): number {
   switch (tile.kind) {
-    case 'tiled':
+    case 'blocked':
     case 'staged':
+    case 'subgroup':
       return Math.ceil(m / tile.tileM) * Math.ceil(n / tile.tileN) * batches;
     case 'direct':
       return Math.ceil((Math.ceil(m / tile.threadM) * Math.ceil(n / tile.threadN) * batches) / DIRECT_WORKGROUP);
@@ -184,8 +226,9 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
     cost: { operations: mul(product([outer, inner, m, n, k]), 2), bytes: trafficBytes([...views, written]) },
     bound: isThin(m) || isThin(n) ? 'memory' : 'arithmetic',
     detail: `m=${m} n=${n} k=${k} batches=${mul(outer, inner)}`,
-    webgpu(caps) {
-      const choose = modulator ? modulatedTile : picks ? pickedTile : chooseTile;
+    webgpu(caps: KernelTarget) {
+      const plain = caps.products === 'float16' && caps.multipliesHalves ? chooseHalfTile : chooseTile;
+      const choose = modulator ? modulatedTile : picks ? pickedTile : plain;
       const { tile, others } = choose(a, b, caps);
       const programOf = (cut: MatMulTile): WebGpuProgram =>
         matMul({
@@ -238,7 +281,7 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
             program: programOf(other.tile),
             workgroups: (bindings) => workgroups(other.tile, bindings),
             suits(bindings) {
-              const tiles = workgroups(TILES.wide, bindings);
+              const tiles = workgroups(REFERENCE_TILE, bindings);
               return tiles >= other.from && tiles < other.below;
             },
           })),

@@ -2,6 +2,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { evaluateGraph, GraphBuilder, GraphEngine, type Graph } from '../../../runtime/index.js';
 import { Random, SEED } from '../../support/cases.js';
 import { openBackend } from '../../support/device.js';
+import { Product } from '../../../bench/shaders/product.js';
+import { openDevice, requireAdapter, type FoundAdapter } from '../../../src/device/index.js';
+import type { MatMulTile } from '../../../shaders/matmul.js';
+import type { BlockedTile } from '../../../shaders/matmul_blocked.js';
 
 /** y = relu(x W + c), the weight stored as it is multiplied or transposed. */
 function layer(random: Random, k: number, n: number, transB: 0 | 1): Graph {
@@ -17,15 +21,11 @@ function layer(random: Random, k: number, n: number, transB: 0 | 1): Graph {
 const CASES: [kernel: string, k: number, n: number, transB: 0 | 1, rows: number[]][] = [
   ['rows of 8 lanes', 13, 1, 1, [1, 31, 33]],
   ['rows of 32 lanes, 3 columns', 100, 3, 0, [1, 8, 9]],
-  ['32x32 tiles', 37, 20, 1, [1, 33, 64]],
-  ['64x64 tiles, 128x64 tiles above 512 of them, of words', 5, 80, 0, [1, 65, 16_400]],
+  ['32x32 tiles, of words', 37, 20, 1, [1, 33, 64]],
+  ['64x64 tiles of few k, activations in words, weight across', 5, 80, 0, [1, 65]],
   ['.. of vectors, weight and activations along k', 20, 76, 1, [1, 65, 130]],
-  ['.. of vectors, weight across', 4, 68, 0, [1, 65, 16_400]],
-  ['32x32 tiles with k in 4 parts, of words, 64x64 above 132 tiles', 130, 70, 1, [3, 65, 4300]],
-  ['.. of vectors, weight and activations along k', 132, 70, 1, [3, 65]],
-  ['.. of vectors, weight across', 68, 68, 0, [1, 33]],
-  ['128x36 and 64x36 tiles of vectors', 4, 36, 1, [65, 32_800]],
-  ['.. of vectors, activations in words', 67, 36, 0, [33]],
+  ['.. of vectors, weight across', 4, 68, 0, [1, 65]],
+  ['.. as wide as the product', 4, 36, 1, [65]],
 ];
 
 describe('the matrix products that a GPU takes', () => {
@@ -52,5 +52,75 @@ describe('the matrix products that a GPU takes', () => {
       expect(worst).toBeLessThan(1e-4);
     }
     await model.dispose();
+  });
+});
+
+/** What chooseTile takes for larger products, each with every way to read its operands that it is taken with. */
+const TILES: [tileM: number, tileN: number, tileK: number, threadM: number, threadN: number, loads: string][] = [
+  [64, 40, 16, 8, 4, 'ww'],
+  [64, 40, 16, 8, 4, 'kn'],
+  [64, 32, 16, 4, 4, 'kk'],
+  [64, 32, 16, 4, 4, 'wn'],
+  [64, 64, 16, 8, 4, 'ww'],
+  [64, 64, 32, 8, 4, 'kk'],
+  [64, 64, 16, 8, 8, 'kn'],
+  [128, 64, 16, 8, 8, 'ww'],
+  [128, 64, 16, 8, 8, 'kn'],
+];
+
+const LOADS = { w: 'words', k: 'along', n: 'across' } as const;
+
+// One kernel each: a software adapter takes its time to compile what a model would have ready for all its sizes.
+describe('a tile', () => {
+  let found: FoundAdapter;
+  let device: GPUDevice;
+
+  beforeAll(async () => {
+    found = await requireAdapter('auto');
+    device = await openDevice(found.adapter);
+  });
+  afterAll(() => {
+    device.destroy();
+    found.release();
+  });
+
+  async function deviation(tile: MatMulTile, m: number, n: number, k: number, transposed: boolean): Promise<number> {
+    const product = new Product(device, { label: 'test', m, n, k, transposed });
+    const run = await product.prepare(tile, false);
+    const worst = (await run(1, 1)).deviation;
+    product.destroy();
+    return worst;
+  }
+
+  it.each(TILES)(
+    'of %i x %i x %i, registers of %i x %i, loads %s',
+    async (tileM, tileN, tileK, threadM, threadN, loads) => {
+      const a = LOADS[loads[0] as 'w' | 'k'];
+      const b = LOADS[loads[1] as 'w' | 'k' | 'n'];
+      const tile: BlockedTile = { kind: 'blocked', tileM, tileN, tileK, threadM, threadN, a, b };
+      // Two tiles and a part each way, and two steps and a part, which vectors need in fours.
+      const k = 2 * tileK + (a === 'words' ? 3 : 4);
+      expect(await deviation(tile, 2 * tileM + 3, 2 * tileN + 4, k, b !== 'across')).toBeLessThan(1e-6);
+      expect(await deviation(tile, 1, 4, 4, b !== 'across')).toBeLessThan(1e-6);
+    },
+  );
+
+  it.each([
+    ['words', 'words'],
+    ['along', 'along'],
+    ['along', 'across'],
+  ] as const)('of which k is in 4 parts, loads %s and %s', async (a, b) => {
+    const tile: MatMulTile = {
+      kind: 'staged',
+      tileM: 32,
+      tileN: 32,
+      tileK: 64,
+      threadM: 4,
+      threadN: 4,
+      slices: 4,
+      a,
+      b,
+    };
+    expect(await deviation(tile, 67, 68, a === 'words' ? 131 : 132, b !== 'across')).toBeLessThan(1e-6);
   });
 });

@@ -79,7 +79,7 @@ describe('scanRepository', () => {
       'a/1 DIR holds both a.onnx and a folder a, expected one or the other',
       'b/1 DIR/b holds both model.onnx and version folders, expected one or the other',
       'c/1 DIR/c holds no model.onnx',
-      "d/1 DIR/d/braid.json: unknown key 'row', expected one of 'rows', 'shared_inputs', 'precision', 'versions'",
+      "d/1 DIR/d/braid.json: unknown key 'row', expected one of 'rows', 'shared_inputs', 'precision', 'products', 'versions'",
       'e/3 DIR/e/3 holds no model.onnx',
       'f/1 DIR/f.onnx',
     ]);
@@ -151,7 +151,7 @@ describe('braid.json', () => {
     ['[]', 'm/braid.json: expected a JSON object such as {"rows": "lift"}, found []'],
     [
       '{"toString": 1}',
-      "m/braid.json: unknown key 'toString', expected one of 'rows', 'shared_inputs', 'precision', 'versions'",
+      "m/braid.json: unknown key 'toString', expected one of 'rows', 'shared_inputs', 'precision', 'products', 'versions'",
     ],
     [
       '{"precision": {"tables": "int4"}}',
@@ -164,6 +164,7 @@ describe('braid.json', () => {
     ['{"precision": "int8"}', `m/braid.json: 'precision' is "int8", expected an object of `],
     ['{"rows": "all"}', `m/braid.json: 'rows' is "all", expected one of 'auto', 'lift'`],
     ['{"shared_inputs": "history"}', `m/braid.json: 'shared_inputs' is "history", expected a list of names`],
+    ['{"products": "int8"}', `m/braid.json: 'products' is "int8", expected one of 'float32', 'float16'`],
     ['{"shared_inputs": [1]}', `m/braid.json: 'shared_inputs' is [1], expected a list of names`],
     ['{"versions": ["1"]}', `m/braid.json: 'versions' is ["1"], expected one of 'latest', 'all'`],
   ])('refuses %s', (text, message) => {

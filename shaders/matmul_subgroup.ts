@@ -1,0 +1,146 @@
+import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
+import { LOADS_LETTERS, operandLoads, type Loads } from './matmul_loads.js';
+import { declarations, enterTiles, placeTile, range, storeAll, type Parts } from './matmul_parts.js';
+
+/**
+ * A tile whose subgroups multiply matrices of 16 x 16 halves and sum them in float32: what tensor cores do. Operands are
+ * rounded to halves on their way to workgroup memory. Subgroups have 32 invocations; see multipliesHalves().
+ */
+export interface SubgroupTile {
+  readonly kind: 'subgroup';
+  readonly tileM: number;
+  readonly tileN: number;
+  /** A multiple of 16, as are the rows and columns of a subgroup. */
+  readonly tileK: number;
+  readonly subgroupM: number;
+  readonly subgroupN: number;
+  readonly a: Exclude<Loads, 'across'>;
+  readonly b: Loads;
+}
+
+const SUBGROUP = 32;
+const SIDE = 16;
+/** Elements in a vec4<u32> of halves. */
+const HALVES = 8;
+
+/** Invocations of a workgroup. */
+export function subgroupThreads({ tileM, tileN, subgroupM, subgroupN }: SubgroupTile): number {
+  return (tileM / subgroupM) * (tileN / subgroupN) * SUBGROUP;
+}
+
+/** Bytes of workgroup memory. */
+export function subgroupBytes(tile: SubgroupTile): number {
+  const { tileM, tileN, tileK, subgroupN, b } = tile;
+  const subgroups = subgroupThreads(tile) / SUBGROUP;
+  const pitch = pitchOf(tileK);
+  const staged = tileM * pitch + (b === 'across' ? tileK * pitchOf(tileN) : tileN * pitch);
+  return 16 * staged + 4 * subgroups * SIDE * resultPitch(subgroupN);
+}
+
+/** Vectors of halves from a line of a tile to the next: odd, so that eight lines begin in different banks. */
+function pitchOf(elements: number): number {
+  const vectors = elements / HALVES;
+  return vectors % 2 === 0 ? vectors + 1 : vectors;
+}
+
+/** Elements from a row of results to the next. */
+function resultPitch(subgroupN: number): number {
+  return subgroupN + 4;
+}
+
+/** See SubgroupTile. Loads of a step are on their way while the subgroups multiply the one before. */
+export function subgroup(tile: SubgroupTile, parts: Parts): { shape: string; source: string } {
+  const { tileM, tileN, tileK, subgroupM, subgroupN } = tile;
+  const threads = subgroupThreads(tile);
+  const subgroupsN = tileN / subgroupN;
+  const isAcross = tile.b === 'across';
+  const [pitch, acrossPitch] = [pitchOf(tileK), pitchOf(tileN)];
+  const shared = { tileK, threads, run: HALVES } as const;
+  const a = operandLoads({ ...shared, operand: 'a', loads: tile.a, width: tileM });
+  const b = operandLoads({ ...shared, operand: 'b', loads: tile.b, width: tileN });
+  const [rows, columns] = [range(subgroupM / SIDE), range(subgroupN / SIDE)];
+  const steps = range(tileK / SIDE);
+  const load = (side: string, order: string, from: string, offset: string, stride: number): string =>
+    `subgroupMatrixLoad<subgroup_matrix_${side}<f16, ${SIDE}, ${SIDE}>, ${order}>(&${from}, ${offset}, ${stride}u)`;
+  const multiply = steps.map((q) =>
+    [
+      ...rows.map((r) => `let x${r} = ${load('left', 'row_major', `a_tile[my_rows + ${r}u]`, `${2 * q}u`, pitch)};`),
+      ...columns.map((c) =>
+        isAcross
+          ? `let y${c} = ${load('right', 'row_major', `b_tile[${q}]`, `(my_columns + ${c}u) * 2u`, acrossPitch)};`
+          : `let y${c} = ${load('right', 'col_major', `b_tile[my_columns + ${c}u]`, `${2 * q}u`, pitch)};`,
+      ),
+      ...rows.flatMap((r) =>
+        columns.map((c) => `s${r}_${c} = subgroupMatrixMultiplyAccumulate(x${r}, y${c}, s${r}_${c});`),
+      ),
+    ].join('\n        '),
+  );
+  const put = (tileName: string) => (unit: { line: string; run: string; values: readonly string[] }) =>
+    `${tileName}[${unit.line} / ${SIDE}u][${unit.line} % ${SIDE}u * ${tileName === 'b_tile' && isAcross ? acrossPitch : pitch}u + ${unit.run}] = halves(${unit.values.join(', ')});`;
+  // A row of results takes `lanes` invocations, each of which finishes 4 elements.
+  const lanes = subgroupN / 4;
+  const perPass = SUBGROUP / lanes;
+  const passes = range(SIDE / perPass);
+  const strip = resultPitch(subgroupN);
+  const isVector = (loads: Loads): boolean => loads !== 'words';
+  const finish = rows.map(
+    (r) => `    {
+${columns.map((c) => `      subgroupMatrixStore<row_major>(&results[my_subgroup], ${c * SIDE}u, s${r}_${c}, ${strip}u);`).join('\n')}
+      workgroupBarrier();
+      let row = row0 + my_rows * ${SIDE}u + ${r * SIDE}u + lane / ${lanes}u;
+      let column = column0 + my_columns * ${SIDE}u + lane % ${lanes}u * 4u;
+      let at = lane / ${lanes}u * ${strip}u + lane % ${lanes}u * 4u;
+${storeAll(
+  passes.flatMap((p) =>
+    range(4).map((i) => ({
+      value: `results[my_subgroup][at + ${p * perPass * strip + i}u]`,
+      row: p * perPass,
+      column: i,
+    })),
+  ),
+  parts,
+)}
+      workgroupBarrier();
+    }`,
+  );
+  const source = wgsl`
+enable f16;
+enable subgroups;
+enable chromium_experimental_subgroup_matrix;
+${declarations(parts, { a: isVector(tile.a), b: isVector(tile.b) })}
+// Strips of 16 lines, an array each: an offset into one is known when the shader is compiled, and needs no check.
+var<workgroup> a_tile: array<array<vec4<u32>, ${SIDE * pitch}>, ${tileM / SIDE}>;
+var<workgroup> b_tile: ${isAcross ? `array<array<vec4<u32>, ${SIDE * acrossPitch}>, ${tileK / SIDE}>` : `array<array<vec4<u32>, ${SIDE * pitch}>, ${tileN / SIDE}>`};
+var<workgroup> results: array<array<f32, ${SIDE * strip}>, ${threads / SUBGROUP}>;
+
+fn halves(x: vec4<f32>, y: vec4<f32>) -> vec4<u32> {
+  return vec4<u32>(pack2x16float(x.xy), pack2x16float(x.zw), pack2x16float(y.xy), pack2x16float(y.zw));
+}
+
+${enterTiles(threads, tileM, tileN, ', @builtin(subgroup_id) my_subgroup: u32, @builtin(subgroup_invocation_id) lane: u32')}
+  let my_rows = my_subgroup / ${subgroupsN}u * ${rows.length}u;
+  let my_columns = my_subgroup % ${subgroupsN}u * ${columns.length}u;
+  for (var tile = group.x; tile < tiles; tile += groups.x) {
+${placeTile(tileM, tileN)}
+${a.enter}
+${b.enter}
+${rows.flatMap((r) => columns.map((c) => `    var s${r}_${c} = subgroup_matrix_result<f32, ${SIDE}, ${SIDE}>();`)).join('\n')}
+    var k_next = 0u;
+${a.fetch}
+${b.fetch}
+    for (var k_put = 0u; k_put < k; k_put += ${tileK}u) {
+      workgroupBarrier();
+${a.put(put('a_tile'))}
+${b.put(put('b_tile'))}
+      workgroupBarrier();
+      k_next = k_put + ${tileK}u;
+${a.fetch}
+${b.fetch}
+${multiply.map((m) => `      {\n        ${m}\n      }`).join('\n')}
+    }
+${finish.join('\n')}
+  }
+}`;
+  const letters = `${LOADS_LETTERS[tile.a]}${LOADS_LETTERS[tile.b]}`;
+  return { shape: `f16_${tileM}x${tileN}x${tileK}_s${subgroupM}x${subgroupN}_${letters}`, source };
+}

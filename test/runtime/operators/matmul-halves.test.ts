@@ -1,0 +1,97 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { evaluateGraph, GraphBuilder, GraphEngine, type Graph, type WebGpuBackend } from '../../../runtime/index.js';
+import { Random, SEED } from '../../support/cases.js';
+import { openBackend } from '../../support/device.js';
+
+/** y = relu(x W + c) + c, the weight stored as it is multiplied or transposed. */
+function layer(random: Random, k: number, n: number, transB: 0 | 1): Graph {
+  const b = new GraphBuilder(`layer ${k}x${n}`);
+  const x = b.input('x', 'float32', ['rows', k]);
+  const w = b.constant('w', random.floats(transB ? [n, k] : [k, n], -1, 1));
+  const c = b.constant('c', random.floats([n], -1, 1));
+  const z = b.op('Relu', [b.op('Gemm', [x, w, c], { transB })]);
+  b.output(b.op('Add', [z, c], {}, { outputs: ['y'] }), 'float32');
+  return b.build();
+}
+
+const CASES: [k: number, n: number, transB: 0 | 1, rows: number[]][] = [
+  [1, 16, 1, [1, 17, 64]],
+  [13, 17, 1, [1, 63, 65]],
+  [32, 64, 1, [64, 128, 129]],
+  [36, 68, 0, [1, 127, 300]],
+  [37, 130, 0, [5, 33]],
+  [429, 200, 1, [3, 257]],
+  // As many tiles as take the large ones.
+  [48, 256, 1, [7000]],
+  [40, 1024, 0, [1701]],
+  [13, 1028, 1, [1701]],
+];
+
+/** Rounding both operands to float16 moves a product of elements up to 1 by 2^-11 at most, on average by a fifth of it, to either side. */
+function bound(k: number): number {
+  return 4 * Math.sqrt(k) * 2 ** -11;
+}
+
+describe('products of float16', () => {
+  const random = new Random();
+  let backend: WebGpuBackend;
+  let engine: GraphEngine;
+
+  beforeAll(async () => {
+    backend = await openBackend();
+    engine = new GraphEngine(backend);
+  });
+  afterAll(() => engine.close());
+
+  it.each(CASES)(`k %i, n %i, transB %i (seed ${SEED})`, async (k, n, transB, sizes) => {
+    const graph = layer(random, k, n, transB);
+    const model = await engine.load(graph, { products: 'float16' });
+    for (const rows of sizes) {
+      const x = random.floats([rows, k], -1, 1);
+      const found = (await model.run({ x }))['y']!.data as Float32Array;
+      const expected = evaluateGraph(graph, new Map([['x', x]])).get('y')!.data;
+      expect(found.length).toBe(expected.length);
+      const worst = found.reduce((most, v, i) => Math.max(most, Math.abs(v - Number(expected[i]!))), 0);
+      expect(worst).toBeLessThan(bound(k));
+    }
+    await model.dispose();
+  });
+
+  it('are of float16 where the device has them', async (context) => {
+    if (!backend.caps.multipliesHalves) context.skip('this device has no matrix units for float16');
+    const model = await engine.load(layer(random, 64, 64, 1), { products: 'float16' });
+    expect((await model.summary()).notices).toEqual([]);
+    // 1 + 2^-12 is no half: it is rounded to 1, which float32 would not do.
+    const one = new GraphBuilder('one');
+    const x = one.input('x', 'float32', ['rows', 16]);
+    const data = new Float32Array(16 * 16).map((_, i) => (i % 17 === 0 ? 1 : 0));
+    one.output(
+      one.op('MatMul', [x, one.constant('w', { dtype: 'float32', dims: [16, 16], data })], {}, { outputs: ['y'] }),
+      'float32',
+    );
+    const rounding = await engine.load(one.build(), { products: 'float16' });
+    const given = new Float32Array(16 * 16).fill(1 + 2 ** -12);
+    expect([...((await rounding.run({ x: { dims: [16, 16], data: given } }))['y']!.data as Float32Array)]).toEqual(
+      Array.from({ length: 256 }, () => 1),
+    );
+    await model.dispose();
+    await rounding.dispose();
+  });
+
+  it('fall back to float32, with a notice, where the device has none', async () => {
+    const other = await openBackend({ software: true });
+    const caps = { ...other.caps, multipliesHalves: false };
+    Object.defineProperty(other, 'caps', { value: caps });
+    const plain = new GraphEngine(other);
+    const graph = layer(random, 20, 24, 1);
+    const model = await plain.load(graph, { products: 'float16' });
+    expect((await model.summary()).notices).toEqual([
+      'products of float16 were asked for; this device has none, and computes them in float32',
+    ]);
+    const x = random.floats([9, 20]);
+    const found = (await model.run({ x }))['y']!.data as Float32Array;
+    const expected = evaluateGraph(graph, new Map([['x', x]])).get('y')!.data;
+    found.forEach((v, i) => expect(v).toBeCloseTo(Number(expected[i]!), 4));
+    await plain.close();
+  });
+});
