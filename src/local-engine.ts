@@ -10,7 +10,6 @@ import {
   requireAdapter,
   type AdapterChoice,
   type FoundAdapter,
-  type Pace,
 } from './device/index.js';
 import { importOnnx, importOnnxFile } from './onnx/index.js';
 import { TraceFile } from './trace.js';
@@ -28,12 +27,12 @@ export class LocalEngine implements Engine {
   readonly device: DeviceInfo;
   readonly #engine: GraphEngine;
   readonly #found: FoundAdapter;
-  readonly #pace: Pace;
+  readonly #stopPacing: () => void;
   readonly #trace: TraceFile | undefined;
 
-  private constructor(engine: GraphEngine, found: FoundAdapter, pace: Pace, trace: TraceFile | undefined) {
+  private constructor(engine: GraphEngine, found: FoundAdapter, stopPacing: () => void, trace: TraceFile | undefined) {
     this.#engine = engine;
-    this.#pace = pace;
+    this.#stopPacing = stopPacing;
     this.#trace = trace;
     this.#found = found;
     this.device = found.info;
@@ -44,9 +43,9 @@ export class LocalEngine implements Engine {
     const found = await requireAdapter(adapter);
     const device = await openDevice(found.adapter);
     const options = { ...(schedule ? { schedule } : {}), ...(file ? { trace: file } : {}) };
-    const pace = pacePolling(found.info.software ? POLL_MS.software : POLL_MS.hardware);
-    const backend = new WebGpuBackend(device, { adapterInfo: found.adapter.info, expectEnd: pace.expectEnd });
-    return new LocalEngine(new GraphEngine(backend, options), found, pace, file);
+    const stopPacing = pacePolling(found.info.software ? POLL_MS.software : POLL_MS.hardware);
+    const backend = new WebGpuBackend(device, { adapterInfo: found.adapter.info });
+    return new LocalEngine(new GraphEngine(backend, options), found, stopPacing, file);
   }
 
   async load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
@@ -68,7 +67,7 @@ export class LocalEngine implements Engine {
 
   async close(): Promise<void> {
     await this.#engine.close();
-    this.#pace.stop();
+    this.#stopPacing();
     this.#trace?.close();
     this.#found.release();
   }

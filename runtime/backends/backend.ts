@@ -111,10 +111,5 @@ export interface Backend {
     plan: Plan,
     onProgress?: (stage: 'upload' | 'pipelines', done: number, total: number) => void,
   ): Promise<Executable>;
-  /**
-   * When the wave that ends next is expected to, in milliseconds of performance.now(); undefined where none is in flight. A
-   * backend that has to ask its device for completed work may leave it alone until about then.
-   */
-  expectEnd(at: number | undefined): void;
   close(): void;
 }

@@ -10,7 +10,6 @@ export interface LaneLoad {
 }
 
 interface Flight {
-  submitted: boolean;
   readonly lane: number;
   readonly bound: Bound;
   readonly expectedUs: number;
@@ -89,17 +88,15 @@ export class LoadMonitor {
     return lanes;
   }
 
-  begin(flight: Omit<Flight, 'startedAt' | 'submitted'>, now: number): symbol {
+  begin(flight: Omit<Flight, 'startedAt'>, now: number): symbol {
     const id = Symbol('flight');
-    this.#flights.set(id, { ...flight, startedAt: now, submitted: false });
+    this.#flights.set(id, { ...flight, startedAt: now });
     return id;
   }
 
   /** The wave is on the device from now on. */
   submitted(id: symbol, at: number): void {
-    const flight = this.#flights.get(id)!;
-    flight.startedAt = at;
-    flight.submitted = true;
+    this.#flights.get(id)!.startedAt = at;
     this.#busySince ??= at;
   }
 
@@ -109,19 +106,6 @@ export class LoadMonitor {
     if (this.#busySince === undefined) return;
     this.#busyMs += Math.max(0, at - this.#busySince);
     this.#busySince = this.#flights.size > 0 ? at : undefined;
-  }
-
-  /** When the first of the waves on the device to end is expected to; undefined where there is none. */
-  nextEndAt(): number | undefined {
-    let next: number | undefined;
-    for (const { submitted, startedAt, expectedUs } of this.#flights.values()) {
-      if (!submitted) continue;
-      const end = Math.max(startedAt, this.#concurrent ? 0 : this.#lastDoneAt) + expectedUs / 1000;
-      // On one queue the first one submitted ends first.
-      if (!this.#concurrent) return end;
-      next = Math.min(next ?? end, end);
-    }
-    return next;
   }
 
   #busyUntil(now: number): number {

@@ -241,10 +241,9 @@ export class Scheduler {
     let lease: Lease | undefined;
     try {
       lease = this.#leaseStaging(lane);
-      outcome = await executable.submit({ bindings, queries: wave }, this.#timing(cost), (at) => {
-        this.#load.submitted(flight, at);
-        this.#backend.expectEnd(this.#load.nextEndAt());
-      });
+      outcome = await executable.submit({ bindings, queries: wave }, this.#timing(cost), (at) =>
+        this.#load.submitted(flight, at),
+      );
       results = outcome.results;
     } catch (cause) {
       const error = toBraidError(cause);
@@ -254,7 +253,6 @@ export class Scheduler {
     if (lease) this.#staging.release(lease, []);
     const doneAt = outcome?.doneAt ?? performance.now();
     this.#load.end(flight, doneAt);
-    this.#backend.expectEnd(this.#load.nextEndAt());
     if (outcome) this.#learn(wave, bindings, rows, lane, outcome, since);
     wave.forEach((query, i) => query.settle(results[i]!));
     // Answers are delivered before the next wave is made, so that callers who ask again at once are in it.

@@ -2,7 +2,7 @@ import type { DeviceInfo } from '../api.js';
 import { discover, type AdapterChoice, type Attempt } from './discover.js';
 
 export { openDevice, requireAdapter, type AdapterChoice, type Attempt, type FoundAdapter } from './discover.js';
-export { pacePolling, POLL_MS, type Pace } from './polling.js';
+export { pacePolling, POLL_MS } from './polling.js';
 
 /** What adapters there are and what stands in the way of better ones: `braid doctor`. */
 export async function describeDevices(

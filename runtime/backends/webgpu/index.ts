@@ -24,8 +24,6 @@ export interface WebGpuOptions {
    * software adapter, which compiles slowly and where nothing runs side by side.
    */
   readonly sideBySide?: SideBySide;
-  /** Called with what Backend.expectEnd is told; for hosts on which waiting for the device is asking it. */
-  readonly expectEnd?: (at: number | undefined) => void;
   /** The information of the adapter that the device is of, which may tell more than the device's. */
   readonly adapterInfo?: GPUAdapterInfo;
   /** Largest binding to use, for tests of cut tables. Default: the device's. */
@@ -48,7 +46,6 @@ export class WebGpuBackend implements Backend {
   readonly #memory: SharedMemory;
   readonly #slots: readonly Slot[];
   readonly #stagingBudgetBytes: number;
-  readonly expectEnd: (at: number | undefined) => void;
   readonly #clock: DeviceClock | undefined;
   readonly #context: WebGpuContext;
   readonly #executables = new Set<WebGpuExecutable>();
@@ -59,7 +56,6 @@ export class WebGpuBackend implements Backend {
   constructor(device: GPUDevice, options: WebGpuOptions = {}) {
     const { limits } = device;
     this.#device = device;
-    this.expectEnd = options.expectEnd ?? (() => {});
     this.caps = {
       software: options.software ?? isSoftwareAdapter(device.adapterInfo),
       maxWorkgroupInvocations: limits.maxComputeInvocationsPerWorkgroup,

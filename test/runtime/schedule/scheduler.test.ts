@@ -61,7 +61,6 @@ class FakeDevice {
         stagingBudgetBytes: this.stagingBudgetBytes,
       },
       waveBytes: WAVE_BYTES,
-      expectEnd: () => {},
       caps: { features: new Set<string>() } as unknown as Backend['caps'],
     } as unknown as Backend;
   }

@@ -1,11 +1,11 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { pacePolling, type Pace } from '../../../src/device/index.js';
+import { pacePolling } from '../../../src/device/index.js';
 
-const open: Pace[] = [];
-function pace(intervalMs: number): Pace {
-  const made = pacePolling(intervalMs);
-  open.push(made);
-  return made;
+const open: (() => void)[] = [];
+function pace(intervalMs: number): () => void {
+  const stop = pacePolling(intervalMs);
+  open.push(stop);
+  return stop;
 }
 
 /** What Dawn gives to setImmediate: native, without a name. */
@@ -23,26 +23,16 @@ function asked(): Promise<number> {
 
 describe('pacing what Dawn asks the device', () => {
   afterEach(() => {
-    for (const made of open.splice(0)) made.stop();
+    for (const stop of open.splice(0)) stop();
   });
 
-  it('holds questions back for the interval, and until shortly before the expected end', async () => {
-    const device = pace(0.5);
-    expect(await asked()).toBeGreaterThanOrEqual(0.5);
-    device.expectEnd(performance.now() + 4);
-    // 85 % of 4 ms, less what has passed since.
+  it('holds questions back for the interval, of several the shortest', async () => {
+    pace(3);
     expect(await asked()).toBeGreaterThanOrEqual(3);
-    device.expectEnd(performance.now() - 1);
+    const stop = pace(0.5);
     expect(await asked()).toBeGreaterThanOrEqual(0.5);
-  });
-
-  it('never holds them back for long, whatever is expected', async () => {
-    const device = pace(0.1);
-    device.expectEnd(performance.now() + 1e9);
-    const waited = await asked();
-    expect(waited).toBeGreaterThanOrEqual(4);
-    // Other tests may keep the event loop; a wait for the expected end would not return at all.
-    expect(waited).toBeLessThan(10_000);
+    stop();
+    expect(await asked()).toBeGreaterThanOrEqual(3);
   });
 
   it('passes on all questions in order, also those that come while it waits', async () => {
@@ -57,14 +47,14 @@ describe('pacing what Dawn asks the device', () => {
 
   it('leaves everything else alone, and puts setImmediate back', async () => {
     const original = globalThis.setImmediate;
-    const device = pace(1e6);
+    const stop = pace(1e6);
     expect(globalThis.setImmediate).not.toBe(original);
     const named = (resolve: (value: string) => void): void => resolve('named');
     expect(await new Promise((resolve) => setImmediate(() => resolve('arrow')))).toBe('arrow');
     expect(await new Promise((resolve) => setImmediate(named, resolve))).toBe('named');
     const cancelled = setImmediate(() => expect.unreachable());
     clearImmediate(cancelled);
-    device.stop();
+    stop();
     expect(globalThis.setImmediate).toBe(original);
   });
 });
