@@ -11,7 +11,7 @@
  * Milliseconds between two questions. On a GPU little beside a wave, which takes two of them: one finds its end, another its
  * staging memory. On a software adapter whoever asks takes the device's time.
  */
-export const POLL_MS = { hardware: 0.03, software: 2 } as const;
+export const POLL_MS = { hardware: 0.05, software: 2 } as const;
 
 /** A timer may fire so much late, in milliseconds: what is left after it is waited for turn by turn. */
 const TIMER_SLACK_MS = 1;

@@ -21,6 +21,8 @@ import type { DeviceCaps } from '../../compile/kernel.js';
 
 /** Before the inputs in staging memory: what goes to the head of the error buffer. */
 const STAGING_HEADER_BYTES = REGION_ALIGNMENT;
+/** Inputs in staging memory begin on multiples of this. */
+const INPUT_ALIGNMENT = 16;
 /** Most rows a wave carries, whatever the memory. */
 const MOST_ROWS = 65_536;
 const ERROR_RECORD_BYTES = ERROR_RECORD_WORDS * 4;
@@ -220,7 +222,7 @@ export class WebGpuExecutable implements Executable {
     const layout = this.#reserve(wave.bindings);
     const slot = await this.#context.acquireSlot();
     try {
-      const staged = await slot.map();
+      const staged = await slot.map(this.#stagedBytes(wave));
       const begunAt = performance.now();
       const { encoder, epoch, uploadBytes } = this.#begin(wave, slot, layout, staged);
       const intervals = clock ? Math.min(clock.intervals, this.#dispatches.intervals(timing, wave.bindings)) : 0;
@@ -280,6 +282,15 @@ export class WebGpuExecutable implements Executable {
     });
   }
 
+  /** What #stage writes. */
+  #stagedBytes({ queries }: Wave): number {
+    const sizes = this.#plan.inputs.map(
+      ({ dtype }, i) => deviceBytes(deviceType(dtype)) * queries.reduce((n, { inputs }) => n + inputs[i]!.length, 0),
+    );
+    if (this.#plan.queries !== undefined) sizes.push(4 * queries.reduce((n, { rows }) => n + rows, 0));
+    return sizes.reduce((at, bytes) => alignUp(at + bytes, INPUT_ALIGNMENT), STAGING_HEADER_BYTES);
+  }
+
   /** Writes the inputs of all queries one after another, and which query each row is of where that matters; returns where each input begins and its length. */
   #stage(wave: Wave, staged: ArrayBuffer, epoch: number): { from: number; bytes: number }[] {
     new Uint32Array(staged, 0, ERROR_HEADER_WORDS).set([0, epoch, this.#recordsOf(wave).rows, 0]);
@@ -292,7 +303,7 @@ export class WebGpuExecutable implements Executable {
         at += data.length * width;
       }
       const bytes = at - from;
-      at = alignUp(at, 16);
+      at = alignUp(at, INPUT_ALIGNMENT);
       return { from, bytes };
     };
     const uploads = this.#plan.inputs.map(({ dtype }, i) =>

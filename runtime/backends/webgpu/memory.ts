@@ -152,12 +152,15 @@ export class Slot {
     }
   }
 
-  /** The staging memory, once the device is done with what it last held. */
-  async map(): Promise<ArrayBuffer> {
+  /**
+   * The first `bytes` of the staging memory, once the device is done with what it last held. Not more than a wave needs:
+   * V8 counts all that is mapped as garbage to come, and collects the heap for it.
+   */
+  async map(bytes: number): Promise<ArrayBuffer> {
     this.#busy = true;
     this.#grow();
     await this.#mapped;
-    return this.#staging!.getMappedRange();
+    return this.#staging!.getMappedRange(0, bytes);
   }
 
   /** Asks for the staging memory back; resolves in map(). */
