@@ -17,7 +17,7 @@ export interface JoinedProgram {
 }
 
 /** What the entry points of kernels ask for, from what a joined program's has. */
-const BUILTINS: Readonly<Record<string, (size: number) => string>> = {
+const BUILTINS: Readonly<Record<string, ((size: number) => string) | undefined>> = {
   workgroup_id: () => 'vec3<u32>(group.xy, z)',
   global_invocation_id: (size) => `vec3<u32>(group.x * ${size}u + thread, group.y, z)`,
   local_invocation_index: () => 'thread',
@@ -31,22 +31,22 @@ const DIRECTIVE = /^\s*(?:enable|requires|diagnostic)\b[^;]*;/gm;
 const TOKEN = /\/\/[^\n]*|\/\*[\s\S]*?\*\/|[A-Za-z_]\w*|\s+|./g;
 const BLANK = /^\s|^\/[/*]/;
 
-/** Invocations of a workgroup. */
-export function workgroupSizeOf({ key, source }: WebGpuProgram): number {
+/** Invocations of a workgroup; undefined where the program cannot be joined, for what its entry point asks for. */
+export function workgroupSizeOf({ source }: WebGpuProgram): number | undefined {
   const entry = ENTRY.exec(source);
-  if (!entry) throw new Error(`${key}: no entry point of one dimension`);
-  return Number(entry[1]);
+  const asked = [...(entry?.[2] ?? '').matchAll(/@builtin\((\w+)\)/g)];
+  return entry && asked.every(([, builtin]) => BUILTINS[builtin!] !== undefined) ? Number(entry[1]) : undefined;
 }
 
 /**
  * One program whose workgroups do the work of several kernels: those of slices [0, n0) in z that of the first, the next n1
  * that of the second. Workgroups of one dispatch run side by side, where dispatches that share a buffer wait for each
  * other. WebGPU takes a buffer that is written once in a dispatch: parts that share one share its variable. Undefined where
- * that has another type in each, and where workgroups differ in size.
+ * that has another type in each, where workgroups differ in size, and where an entry point asks for what others have not.
  */
 export function sideBySide(parts: readonly Part[]): JoinedProgram | undefined {
   const size = workgroupSizeOf(parts[0]!.program);
-  if (parts.some(({ program }) => workgroupSizeOf(program) !== size)) return undefined;
+  if (size === undefined || parts.some(({ program }) => workgroupSizeOf(program) !== size)) return undefined;
   const storage: { buffer: number; access: 'read' | 'read_write' }[] = [];
   const shared = new Map<number, { name: string; type: string }>();
   for (const { program, buffers } of parts)

@@ -104,14 +104,12 @@ export class WebGpuExecutable implements Executable {
         plan,
         sideBySide,
         bufferKey,
-        buffer: (key) =>
-          key === 'in'
-            ? memory.inputs
-            : key === 'errors'
-              ? memory.errors
-              : key.startsWith('w')
-                ? weights.buffers[Number(key.slice(1))]!
-                : memory.arenas[Number(key.slice(1))]!,
+        buffer: (key) => {
+          if (key === 'in') return memory.inputs;
+          if (key === 'errors') return memory.errors;
+          const buffers = key.startsWith('w') ? weights.buffers : memory.arenas;
+          return buffers[Number(key.slice(1))]!;
+        },
         generation: () => memory.generation,
       };
       const groups = groupSteps(plan.program.steps, { ...context.caps, products: plan.products }, bufferKey);

@@ -35,7 +35,10 @@ const MOST_IDLE_WORKGROUPS = 2048;
 export function joinSets(candidates: readonly Candidate[], which: SideBySide): Candidate[][] {
   if (which === 'none') return [];
   const sets: Candidate[][] = [];
-  const apt = candidates.filter(({ x, bound }) => x > 0 && (which === 'all' || bound !== 'arithmetic'));
+  const apt = candidates.filter(
+    ({ x, bound, part }) =>
+      x > 0 && (which === 'all' || bound !== 'arithmetic') && workgroupSizeOf(part.program) !== undefined,
+  );
   for (const candidate of [...apt].sort((a, b) => b.x - a.x || a.group - b.group)) {
     const set = sets.find((s) => fits(s, candidate, which));
     if (set) set.push(candidate);

@@ -55,6 +55,12 @@ describe('a joined program', () => {
     expect(sideBySide([part(kernel('a'), [0, 1]), part(kernel('b', { type: 'u32' }), [0, 1])])).toBeUndefined();
     expect(sideBySide([part(kernel('a'), [0, 1]), part(kernel('b', { type: 'u32' }), [0, 2])])).toBeDefined();
   });
+
+  it('is not made of kernels that ask for more than others have', () => {
+    const b = kernel('b');
+    const asks = { ...b, source: b.source.replace('num_workgroups', 'subgroup_invocation_id') };
+    expect(sideBySide([part(kernel('a'), [0, 1]), part(asks, [0, 2])])).toBeUndefined();
+  });
 });
 
 describe('what shares a dispatch', () => {
