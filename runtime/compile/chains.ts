@@ -1,6 +1,7 @@
 import { shapesEqual } from '../graph/dim.js';
 import type { Node } from '../graph/graph.js';
 import { toFloat64 } from '../graph/tensor.js';
+import { BRAID_DOMAIN } from '../operators/composite.js';
 import { CHAIN, type Chain, type Link, type Source } from '../operators/elementwise/chain.js';
 import { linkFunction } from '../operators/elementwise/link.js';
 import type { AnalyzedGraph, AnalyzedNode } from './analyze.js';
@@ -59,7 +60,7 @@ function nested(outer: NamedChain, name: string, inner: NamedChain): NamedChain 
 
 function chainNode(end: AnalyzedNode, { inputs, chain }: NamedChain, analyzed: AnalyzedGraph): AnalyzedNode {
   const { name, outputs } = end.node;
-  const node: Node = { name, op: CHAIN.type, domain: 'braid', opset: 1, inputs, outputs, attributes: {} };
+  const node: Node = { name, op: CHAIN.type, domain: BRAID_DOMAIN, opset: 1, inputs, outputs, attributes: {} };
   return {
     node,
     operator: CHAIN,

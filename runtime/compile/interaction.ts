@@ -3,6 +3,7 @@ import { NOWHERE } from '../../shaders/matmul_parts.js';
 import { equal, shapesEqual } from '../graph/dim.js';
 import type { Node } from '../graph/graph.js';
 import { toFloat64 } from '../graph/tensor.js';
+import { BRAID_DOMAIN } from '../operators/composite.js';
 import { INTERACTION } from '../operators/interaction/index.js';
 import { PICKED_MATMUL } from '../operators/matmul/picked.js';
 import type { Known, ValueType } from '../operators/operator.js';
@@ -152,7 +153,7 @@ export function fuseInteractions(analyzed: AnalyzedGraph, caps: DeviceCaps): Ana
     const node: Node = {
       name: picked.node.name,
       op: INTERACTION.type,
-      domain: 'braid',
+      domain: BRAID_DOMAIN,
       opset: 1,
       inputs: [source, name],
       outputs: end.node.outputs,

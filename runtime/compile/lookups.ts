@@ -1,5 +1,6 @@
 import { shapesEqual } from '../graph/dim.js';
 import type { Node } from '../graph/graph.js';
+import { BRAID_DOMAIN } from '../operators/composite.js';
 import { LOOKUP } from '../operators/gather/lookup.js';
 import { deviceType } from './view.js';
 import { needed, type AnalyzedGraph, type AnalyzedNode } from './analyze.js';
@@ -44,7 +45,7 @@ export function fuseLookups(analyzed: AnalyzedGraph): AnalyzedGraph {
     const node: Node = {
       name: lookup.node.name,
       op: LOOKUP.type,
-      domain: 'braid',
+      domain: BRAID_DOMAIN,
       opset: 1,
       inputs: [table, added?.addend ?? '', ...(isJoined ? concat.node.inputs : [indices])],
       outputs: (added?.end ?? lookup).node.outputs,

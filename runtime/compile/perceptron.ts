@@ -1,6 +1,7 @@
 import { columnGroups, parameterVectors, placeOf } from '../../shaders/perceptron.js';
 import type { Node } from '../graph/graph.js';
 import { toFloat64, type Tensor } from '../graph/tensor.js';
+import { BRAID_DOMAIN } from '../operators/composite.js';
 import type { Known, ValueType } from '../operators/operator.js';
 import { perceptronOperator, cutsOf, type Layer } from '../operators/perceptron/index.js';
 import type { AnalyzedGraph, AnalyzedNode } from './analyze.js';
@@ -101,7 +102,7 @@ export function fusePerceptrons(analyzed: AnalyzedGraph, caps: DeviceCaps): Anal
     const fused: Node = {
       name: last.node.node.name,
       op: 'Perceptron',
-      domain: 'braid',
+      domain: BRAID_DOMAIN,
       opset: 1,
       inputs,
       outputs: [end.node.outputs[0]!],

@@ -2,6 +2,7 @@ import { equal, shapesEqual, type Dim } from '../graph/dim.js';
 import type { Node } from '../graph/graph.js';
 import { toFloat64 } from '../graph/tensor.js';
 import { NOWHERE } from '../../shaders/matmul_parts.js';
+import { BRAID_DOMAIN } from '../operators/composite.js';
 import { PICKED_MATMUL } from '../operators/matmul/picked.js';
 import type { Known, ValueType } from '../operators/operator.js';
 import { needed, type AnalyzedGraph, type AnalyzedNode } from './analyze.js';
@@ -93,7 +94,7 @@ export function pickProducts(analyzed: AnalyzedGraph): AnalyzedGraph {
     known.set(name, { kind: 'tensor', tensor: { dtype: 'uint32', dims, data: places } });
     const inputs = [...product.node.inputs, name];
     const attributes = { columns: Number(inColumns) };
-    const fused: Node = { ...node, op: PICKED_MATMUL.type, domain: 'braid', opset: 1, inputs, attributes };
+    const fused: Node = { ...node, op: PICKED_MATMUL.type, domain: BRAID_DOMAIN, opset: 1, inputs, attributes };
     found = true;
     return { node: fused, operator: PICKED_MATMUL, context: contextOf(fused, { types, known }), outputs };
   };

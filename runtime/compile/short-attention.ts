@@ -1,6 +1,7 @@
 import { shapesEqual } from '../graph/dim.js';
 import type { Node } from '../graph/graph.js';
 import { toFloat64 } from '../graph/tensor.js';
+import { BRAID_DOMAIN } from '../operators/composite.js';
 import { SHORT_ATTENTION } from '../operators/attention/short.js';
 import { needed, type AnalyzedGraph, type AnalyzedNode } from './analyze.js';
 import { contextOf, countReaders } from './graph-edits.js';
@@ -50,7 +51,7 @@ class Finder {
     const fusedNode: Node = {
       name: node.name,
       op: SHORT_ATTENTION.type,
-      domain: 'braid',
+      domain: BRAID_DOMAIN,
       opset: 1,
       inputs: [q.name, k.name, v, ...(mask === undefined ? [] : [mask])],
       outputs: end.node.outputs,

@@ -1,6 +1,7 @@
 import { equal, shapesEqual, type Dim } from '../graph/dim.js';
 import type { Node } from '../graph/graph.js';
 import type { Tensor } from '../graph/tensor.js';
+import { BRAID_DOMAIN } from '../operators/composite.js';
 import { MODULATED_MATMUL } from '../operators/matmul/modulated.js';
 import type { Known, ValueType } from '../operators/operator.js';
 import { findOperator } from '../operators/registry.js';
@@ -216,7 +217,7 @@ function split(layer: PairLayer, builder: Builder): void {
   const node: Node = {
     name,
     op: MODULATED_MATMUL.type,
-    domain: 'braid',
+    domain: BRAID_DOMAIN,
     opset: 1,
     inputs: [k, weights, addend, q],
     outputs,

@@ -2,6 +2,7 @@ import { firstColumns, targetAttentionLayout, targetAttentionNeeds } from '../..
 import { shapesEqual } from '../graph/dim.js';
 import type { Node } from '../graph/graph.js';
 import { toFloat64 } from '../graph/tensor.js';
+import { BRAID_DOMAIN } from '../operators/composite.js';
 import { targetAttentionOperator, type HiddenFunctions } from '../operators/attention/target.js';
 import { MODULATED_MATMUL } from '../operators/matmul/modulated.js';
 import type { Known, ValueType } from '../operators/operator.js';
@@ -199,7 +200,7 @@ export function fuseTargetAttention(analyzed: AnalyzedGraph, caps: DeviceCaps): 
     const fused: Node = {
       name: end.node.name,
       op: operator.type,
-      domain: 'braid',
+      domain: BRAID_DOMAIN,
       opset: 1,
       inputs,
       outputs: end.node.outputs,

@@ -207,7 +207,8 @@ export class Dispatches {
   #callsOf(stage: readonly Candidate[]): Call[] {
     const calls: Call[] = [];
     let left = stage.filter(({ x }) => x > 0);
-    for (const set of joinSets(left, this.#host.sideBySide)) {
+    const sets = this.#joined.size > 0 && left.length > 1 ? joinSets(left, this.#host.sideBySide) : [];
+    for (const set of sets) {
       const bound = this.#joined.get(joinKey(set));
       if (!bound) continue;
       const parts = set.filter(({ group }) => bound.groups.includes(group));

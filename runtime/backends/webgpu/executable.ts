@@ -7,7 +7,7 @@ import { evaluate, type Bindings, type Dim } from '../../graph/dim.js';
 import type { DataType, TensorData } from '../../graph/dtype.js';
 import { alignUp, REGION_ALIGNMENT } from '../../memory/arena.js';
 import { colorStorages } from '../../memory/colors.js';
-import type { Executable, ExecutableMemory, QueryResult, Timing, Wave, WaveOutcome } from '../backend.js';
+import type { Executable, ExecutableMemory, QueryResult, Timing, Wave, WaveOutcome, WaveQuery } from '../backend.js';
 import { clockBytes, readIntervals, type DeviceClock } from './clock.js';
 import { Dispatches, type DispatchHost } from './dispatches.js';
 import type { SideBySide } from './joins.js';
@@ -21,6 +21,12 @@ import type { DeviceCaps } from '../../compile/kernel.js';
 
 /** Before the inputs in staging memory: what goes to the head of the error buffer. */
 const STAGING_HEADER_BYTES = REGION_ALIGNMENT;
+/** A stretch of staging memory that goes to an input. */
+interface Upload {
+  readonly from: number;
+  readonly bytes: number;
+}
+
 /** Inputs in staging memory begin on multiples of this. */
 const INPUT_ALIGNMENT = 16;
 /** Most rows a wave carries, whatever the memory. */
@@ -201,14 +207,15 @@ export class WebGpuExecutable implements Executable {
     slot: Slot,
     layout: WaveLayout,
     staged: ArrayBuffer,
-  ): { encoder: GPUCommandEncoder; epoch: number; uploadBytes: number } {
+    uploads: readonly Upload[],
+  ): { encoder: GPUCommandEncoder; epoch: number } {
     const epoch = this.#context.nextEpoch();
-    const uploads = this.#stage(wave, staged, epoch);
+    this.#stage(wave, staged, epoch, uploads);
     slot.staging.unmap();
     this.#dispatches.prepare(wave.bindings, layout, (storage) => this.#base(layout, storage));
     const encoder = this.#context.device.createCommandEncoder();
     this.#encodeUploads(encoder, slot, layout, uploads);
-    return { encoder, epoch, uploadBytes: uploads.reduce((n, u) => n + u.bytes, 0) };
+    return { encoder, epoch };
   }
 
   async submit(
@@ -220,9 +227,10 @@ export class WebGpuExecutable implements Executable {
     const layout = this.#reserve(wave.bindings);
     const slot = await this.#context.acquireSlot();
     try {
-      const staged = await slot.map(this.#stagedBytes(wave));
+      const { uploads, stagedBytes } = this.#uploadsOf(wave);
+      const staged = await slot.map(stagedBytes);
       const begunAt = performance.now();
-      const { encoder, epoch, uploadBytes } = this.#begin(wave, slot, layout, staged);
+      const { encoder, epoch } = this.#begin(wave, slot, layout, staged, uploads);
       const intervals = clock ? Math.min(clock.intervals, this.#dispatches.intervals(timing, wave.bindings)) : 0;
       const dispatchCount = this.#dispatches.encode(encoder, wave.bindings, intervals, (i) => clock!.interval(i));
       const records = this.#recordsOf(wave);
@@ -249,7 +257,7 @@ export class WebGpuExecutable implements Executable {
         submittedAt,
         doneAt,
         readbackUs: 1000 * (performance.now() - doneAt),
-        uploadBytes,
+        uploadBytes: uploads.reduce((n, u) => n + u.bytes, 0),
         readbackBytes: end,
         dispatchCount,
         ...(times.length > 0 ? { deviceUs: times.reduce((sum, us) => sum + us, 0) } : {}),
@@ -266,12 +274,7 @@ export class WebGpuExecutable implements Executable {
     }
   }
 
-  #encodeUploads(
-    encoder: GPUCommandEncoder,
-    slot: Slot,
-    layout: WaveLayout,
-    uploads: readonly { from: number; bytes: number }[],
-  ): void {
+  #encodeUploads(encoder: GPUCommandEncoder, slot: Slot, layout: WaveLayout, uploads: readonly Upload[]): void {
     const { inputs, errors } = this.#context.memory;
     encoder.copyBufferToBuffer(slot.staging, 0, errors, 0, ERROR_HEADER_BYTES);
     uploads.forEach(({ from, bytes }, i) => {
@@ -280,39 +283,35 @@ export class WebGpuExecutable implements Executable {
     });
   }
 
-  /** What #stage writes. */
-  #stagedBytes({ queries }: Wave): number {
+  /** Where the inputs of all queries lie in staging memory, one after another, and which query each row is of where that matters. */
+  #uploadsOf({ queries }: Wave): { readonly uploads: readonly Upload[]; readonly stagedBytes: number } {
     const sizes = this.#plan.inputs.map(
       ({ dtype }, i) => deviceBytes(deviceType(dtype)) * queries.reduce((n, { inputs }) => n + inputs[i]!.length, 0),
     );
     if (this.#plan.queries !== undefined) sizes.push(4 * queries.reduce((n, { rows }) => n + rows, 0));
-    return sizes.reduce((at, bytes) => alignUp(at + bytes, INPUT_ALIGNMENT), STAGING_HEADER_BYTES);
+    let at = STAGING_HEADER_BYTES;
+    const uploads = sizes.map((bytes): Upload => {
+      const from = at;
+      at = alignUp(at + bytes, INPUT_ALIGNMENT);
+      return { from, bytes };
+    });
+    return { uploads, stagedBytes: at };
   }
 
-  /** Writes the inputs of all queries one after another, and which query each row is of where that matters; returns where each input begins and its length. */
-  #stage(wave: Wave, staged: ArrayBuffer, epoch: number): { from: number; bytes: number }[] {
+  #stage(wave: Wave, staged: ArrayBuffer, epoch: number, uploads: readonly Upload[]): void {
     new Uint32Array(staged, 0, ERROR_HEADER_WORDS).set([0, epoch, this.#recordsOf(wave).rows, 0]);
-    let at = STAGING_HEADER_BYTES;
-    const write = (dtype: DataType, parts: Iterable<TensorData>): { from: number; bytes: number } => {
-      const from = at;
+    const write = (index: number, dtype: DataType, partOf: (query: WaveQuery, q: number) => TensorData): void => {
       const width = deviceBytes(deviceType(dtype));
-      for (const data of parts) {
+      let at = uploads[index]!.from;
+      wave.queries.forEach((query, q) => {
+        const data = partOf(query, q);
         writeToDevice(dtype, data, staged, at);
         at += data.length * width;
-      }
-      const bytes = at - from;
-      at = alignUp(at, INPUT_ALIGNMENT);
-      return { from, bytes };
+      });
     };
-    const uploads = this.#plan.inputs.map(({ dtype }, i) =>
-      write(
-        dtype,
-        wave.queries.map((query) => query.inputs[i]!),
-      ),
-    );
-    if (this.#plan.queries === undefined) return uploads;
-    const queryOfRow = wave.queries.map(({ rows }, q) => new Int32Array(rows).fill(q));
-    return [...uploads, write('int32', queryOfRow)];
+    this.#plan.inputs.forEach(({ dtype }, i) => write(i, dtype, (query) => query.inputs[i]!));
+    if (this.#plan.queries !== undefined)
+      write(this.#plan.inputs.length, 'int32', ({ rows }, q) => new Int32Array(rows).fill(q));
   }
 
   /** How many error records a wave has, of rows and of queries. */

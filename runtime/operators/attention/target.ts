@@ -1,11 +1,11 @@
 import { targetAttention, type LineActivation, type TargetAttentionForm } from '../../../shaders/target_attention.js';
 import type { Lowering } from '../../compile/lowering.js';
-import { deviceType, isAligned, reshapeView, type View } from '../../compile/view.js';
+import { isAligned, reshapeView, type View } from '../../compile/view.js';
 import { equal, evaluate, mul, type Dim } from '../../graph/dim.js';
 import { chainCode, type Chain } from '../elementwise/chain.js';
 import { trafficBytes } from '../elementwise/kernel.js';
 import { fusedOperator } from '../fused.js';
-import { finishOf, othersOf } from '../matmul/finish.js';
+import { finishForm, finishOf, othersOf } from '../matmul/finish.js';
 import type { Operator } from '../operator.js';
 
 /** The functions of a hidden layer: they read its elements, and constant lines by their position. */
@@ -71,15 +71,7 @@ export function targetAttentionOperator(call: TargetAttentionCall): Operator {
       second,
       ...(one.activation ? { firstActivation: one.activation } : {}),
       ...(two.activation ? { secondActivation: two.activation } : {}),
-      ...(finish
-        ? {
-            finish: {
-              ...finish,
-              scalars: Object.keys(finish.scalars),
-              others: others.map((v) => deviceType(v.dtype)),
-            },
-          }
-        : {}),
+      ...finishForm(finish, others),
     };
     const read = [keys, weights, c, q, ...others];
     const perKey = 2 * (width * first + first * second + second + width);

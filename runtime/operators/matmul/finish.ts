@@ -1,7 +1,8 @@
 import type { Lowering } from '../../compile/lowering.js';
 import { broadcastView, deviceType, reshapeView, type View } from '../../compile/view.js';
 import type { Dim } from '../../graph/dim.js';
-import { chainCode } from '../elementwise/chain.js';
+import type { Finish } from '../../../shaders/matmul_parts.js';
+import { chainCode, type ChainCode } from '../elementwise/chain.js';
 import { copyStep } from '../elementwise/kernel.js';
 import type { MatMulCall } from './kernel.js';
 
@@ -30,6 +31,13 @@ function positionsOf({ epilogue }: Lowering): number[] {
 
 export function othersOf(lowering: Lowering, shape: readonly Dim[]): View[] {
   return positionsOf(lowering).map((index) => addedOf(lowering, index, shape)!);
+}
+
+/** A finish as programs take it: names of its scalars, and types of what it reads beside the elements. */
+export function finishForm(finish: ChainCode | undefined, others: readonly View[]): { readonly finish?: Finish } {
+  if (!finish) return {};
+  const types = others.map((v) => deviceType(v.dtype));
+  return { finish: { ...finish, scalars: Object.keys(finish.scalars), others: types } };
 }
 
 /** The functions that fusion hung on the product, as the kernel takes them. */

@@ -5,10 +5,11 @@ import type { StagedTile } from '../../../shaders/matmul_staged.js';
 import type { SubgroupTile } from '../../../shaders/matmul_subgroup.js';
 import type { WebGpuProgram } from '../../../shaders/program.js';
 import type { DeviceCaps, KernelTarget, ParameterValue, Step } from '../../compile/kernel.js';
-import { deviceType, isAligned, type View } from '../../compile/view.js';
+import { isAligned, type View } from '../../compile/view.js';
 import { divideExact, equal, evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
 import { trafficBytes } from '../elementwise/kernel.js';
 import type { ChainCode } from '../elementwise/chain.js';
+import { finishForm } from './finish.js';
 
 /** A batched product whose batch dimensions have been merged to two. */
 export interface MatMulCall {
@@ -237,15 +238,7 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
           modulated: modulator !== undefined,
           picked: picks !== undefined,
           halves: b.storage.type === 'f16',
-          ...(finish
-            ? {
-                finish: {
-                  ...finish,
-                  scalars: Object.keys(finish.scalars),
-                  others: read.map((v) => deviceType(v.dtype)),
-                },
-              }
-            : {}),
+          ...finishForm(finish, read),
         });
       const workgroups = (cut: MatMulTile, bindings: Bindings): number => {
         const batches = evaluate(mul(outer, inner), bindings);

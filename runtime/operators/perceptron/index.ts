@@ -2,20 +2,12 @@ import type { WebGpuProgram } from '../../../shaders/program.js';
 import { activationScalar, perceptron, perceptronBytes, type PerceptronLayer } from '../../../shaders/perceptron.js';
 import type { DeviceCaps, Step } from '../../compile/kernel.js';
 import type { Lowering } from '../../compile/lowering.js';
-import {
-  broadcastView,
-  collapse,
-  deviceType,
-  isAligned,
-  nonEmpty,
-  reshapeView,
-  type View,
-} from '../../compile/view.js';
+import { broadcastView, collapse, isAligned, nonEmpty, reshapeView, type View } from '../../compile/view.js';
 import { equal, evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
 import { chainCode, type Chain } from '../elementwise/chain.js';
 import { trafficBytes } from '../elementwise/kernel.js';
 import { fusedOperator } from '../fused.js';
-import { addedOf, finishOf, othersOf } from '../matmul/finish.js';
+import { addedOf, finishForm, finishOf, othersOf } from '../matmul/finish.js';
 import type { Operator } from '../operator.js';
 
 /** A layer of a perceptron; the functions of a hidden one read its elements alone. */
@@ -131,15 +123,7 @@ function perceptronStep(call: PerceptronCall): Omit<Step, 'node'> {
           rank: Math.max(1, space.shape.length),
           rows,
           threads,
-          ...(finish
-            ? {
-                finish: {
-                  ...finish,
-                  scalars: Object.keys(finish.scalars),
-                  others: others.map((v) => deviceType(v.dtype)),
-                },
-              }
-            : {}),
+          ...finishForm(finish, others),
         });
       const workgroups =
         ({ rows }: Cut) =>
