@@ -4,10 +4,10 @@ import type { Storage } from '../../compile/view.js';
 import { evaluate, sum, type Bindings } from '../../graph/dim.js';
 import type { DispatchTime, Timing } from '../backend.js';
 import { join, joinKey, joinSets, type Candidate, type SideBySide } from './joins.js';
-import type { WaveLayout } from './layout.js';
-import { ParameterBlocks } from './parameters.js';
+import type { WaveLayout } from '../common/layout.js';
+import { ParameterBlocks } from '../common/parameters.js';
 import type { Pipeline, PipelineCache } from './pipelines.js';
-import type { DispatchGroup } from './schedule.js';
+import type { DispatchGroup } from '../common/schedule.js';
 
 /** Sizes that a plan remembers its dispatches for. */
 const MOST_SIZES = 256;

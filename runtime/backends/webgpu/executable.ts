@@ -1,21 +1,18 @@
-import { ERROR_CODES, ERROR_HEADER_WORDS, ERROR_RECORD_WORDS, QUERY_CODES } from '../../../shaders/errors.js';
-import type { OutputSource } from '../../compile/lower.js';
-import { knownData, waveBindings, type Plan } from '../../compile/plan.js';
-import { deviceBytes, deviceType, elementsOf, type Storage } from '../../compile/view.js';
+import { waveBindings, type Plan } from '../../compile/plan.js';
+import { deviceBytes, type Storage } from '../../compile/view.js';
 import { BraidError } from '../../errors.js';
-import { evaluate, type Bindings, type Dim } from '../../graph/dim.js';
-import type { DataType, TensorData } from '../../graph/dtype.js';
+import { evaluate, type Bindings } from '../../graph/dim.js';
 import { alignUp, REGION_ALIGNMENT } from '../../memory/arena.js';
 import { colorStorages } from '../../memory/colors.js';
-import type { Executable, ExecutableMemory, QueryResult, Timing, Wave, WaveOutcome, WaveQuery } from '../backend.js';
+import type { Executable, ExecutableMemory, Timing, Wave, WaveOutcome } from '../backend.js';
 import { clockBytes, readIntervals, type DeviceClock } from './clock.js';
 import { Dispatches, type DispatchHost } from './dispatches.js';
 import type { SideBySide } from './joins.js';
-import { layoutWave, lifetimes, mostRows, type WaveLayout } from './layout.js';
+import { layoutWave, lifetimes, mostRows, type WaveLayout } from '../common/layout.js';
 import type { Slot, SharedMemory } from './memory.js';
 import type { PipelineCache } from './pipelines.js';
-import { groupSteps, type DispatchGroup } from './schedule.js';
-import { readFromDevice, writeToDevice } from './transfer.js';
+import { groupSteps, type DispatchGroup } from '../common/schedule.js';
+import { ERROR_HEADER_BYTES, ERROR_RECORD_BYTES, WaveData, type ReadbackPlace } from '../common/wave-data.js';
 import { WeightBuffers } from './weights.js';
 import type { DeviceCaps } from '../../compile/kernel.js';
 
@@ -31,8 +28,6 @@ interface Upload {
 const INPUT_ALIGNMENT = 16;
 /** Most rows a wave carries, whatever the memory. */
 const MOST_ROWS = 65_536;
-const ERROR_RECORD_BYTES = ERROR_RECORD_WORDS * 4;
-const ERROR_HEADER_BYTES = ERROR_HEADER_WORDS * 4;
 
 /** What executables of one device share. */
 export interface WebGpuContext {
@@ -58,6 +53,7 @@ export interface WebGpuContext {
 export class WebGpuExecutable implements Executable {
   readonly #context: WebGpuContext;
   readonly #plan: Plan;
+  readonly #data: WaveData;
   readonly #dispatches: Dispatches;
   readonly #weights: WeightBuffers;
   readonly #colors: ReadonlyMap<Storage, number>;
@@ -74,6 +70,7 @@ export class WebGpuExecutable implements Executable {
   ) {
     this.#context = context;
     this.#plan = plan;
+    this.#data = new WaveData(plan);
     this.#weights = weights;
     this.#colors = colors;
     this.#dispatches = dispatches;
@@ -161,7 +158,7 @@ export class WebGpuExecutable implements Executable {
       this.#layouts.set(key, layout);
     }
     const { arenaBytes, inputBytes } = layout;
-    const { rows: rowRecords, queries: queryRecords } = this.#records(layout.rows, layout.rows);
+    const { rows: rowRecords, queries: queryRecords } = this.#data.records(layout.rows, layout.rows);
     const errorRecords = rowRecords + queryRecords;
     this.#context.memory.ensure({ arenas: arenaBytes, inputs: inputBytes, errorRecords });
     const readback =
@@ -210,7 +207,12 @@ export class WebGpuExecutable implements Executable {
     uploads: readonly Upload[],
   ): { encoder: GPUCommandEncoder; epoch: number } {
     const epoch = this.#context.nextEpoch();
-    this.#stage(wave, staged, epoch, uploads);
+    this.#data.stage(
+      wave,
+      staged,
+      epoch,
+      uploads.map(({ from }) => from),
+    );
     slot.staging.unmap();
     this.#dispatches.prepare(wave.bindings, layout, (storage) => this.#base(layout, storage));
     const encoder = this.#context.device.createCommandEncoder();
@@ -233,12 +235,11 @@ export class WebGpuExecutable implements Executable {
       const { encoder, epoch } = this.#begin(wave, slot, layout, staged, uploads);
       const intervals = clock ? Math.min(clock.intervals, this.#dispatches.intervals(timing, wave.bindings)) : 0;
       const dispatchCount = this.#dispatches.encode(encoder, wave.bindings, intervals, (i) => clock!.interval(i));
-      const records = this.#recordsOf(wave);
-      const errorBytes = ERROR_HEADER_BYTES + (records.rows + records.queries) * ERROR_RECORD_BYTES;
-      encoder.copyBufferToBuffer(this.#context.memory.errors, 0, slot.readback, 0, errorBytes);
-      const places = this.#copyOutputs(encoder, slot, layout, wave.bindings, alignUp(errorBytes, REGION_ALIGNMENT));
-      const end = places.end + clockBytes(intervals);
-      if (intervals > 0) clock!.read(encoder, intervals, slot.readback, places.end);
+      const readback = this.#data.readback(wave);
+      encoder.copyBufferToBuffer(this.#context.memory.errors, 0, slot.readback, 0, this.#data.errorBytes(wave));
+      this.#copyOutputs(encoder, slot, layout, wave.bindings, readback.places);
+      const end = readback.end + clockBytes(intervals);
+      if (intervals > 0) clock!.read(encoder, intervals, slot.readback, readback.end);
       device.queue.submit([encoder.finish()]);
       slot.remap();
       const submittedAt = performance.now();
@@ -248,8 +249,8 @@ export class WebGpuExecutable implements Executable {
       const doneAt = performance.now();
       this.#context.checkDevice();
       const mapped = slot.readback.getMappedRange(0, end);
-      const results = this.#results(wave, mapped, places.offsets, epoch);
-      const times = readIntervals(mapped, places.end, intervals);
+      const results = this.#data.results(wave, mapped, readback.offsets, epoch);
+      const times = readIntervals(mapped, readback.end, intervals);
       slot.readback.unmap();
       return {
         results,
@@ -284,13 +285,9 @@ export class WebGpuExecutable implements Executable {
   }
 
   /** Where the inputs of all queries lie in staging memory, one after another, and which query each row is of where that matters. */
-  #uploadsOf({ queries }: Wave): { readonly uploads: readonly Upload[]; readonly stagedBytes: number } {
-    const sizes = this.#plan.inputs.map(
-      ({ dtype }, i) => deviceBytes(deviceType(dtype)) * queries.reduce((n, { inputs }) => n + inputs[i]!.length, 0),
-    );
-    if (this.#plan.queries !== undefined) sizes.push(4 * queries.reduce((n, { rows }) => n + rows, 0));
+  #uploadsOf(wave: Wave): { readonly uploads: readonly Upload[]; readonly stagedBytes: number } {
     let at = STAGING_HEADER_BYTES;
-    const uploads = sizes.map((bytes): Upload => {
+    const uploads = this.#data.inputBytes(wave).map((bytes): Upload => {
       const from = at;
       at = alignUp(at + bytes, INPUT_ALIGNMENT);
       return { from, bytes };
@@ -298,137 +295,18 @@ export class WebGpuExecutable implements Executable {
     return { uploads, stagedBytes: at };
   }
 
-  #stage(wave: Wave, staged: ArrayBuffer, epoch: number, uploads: readonly Upload[]): void {
-    new Uint32Array(staged, 0, ERROR_HEADER_WORDS).set([0, epoch, this.#recordsOf(wave).rows, 0]);
-    const write = (index: number, dtype: DataType, partOf: (query: WaveQuery, q: number) => TensorData): void => {
-      const width = deviceBytes(deviceType(dtype));
-      let at = uploads[index]!.from;
-      wave.queries.forEach((query, q) => {
-        const data = partOf(query, q);
-        writeToDevice(dtype, data, staged, at);
-        at += data.length * width;
-      });
-    };
-    this.#plan.inputs.forEach(({ dtype }, i) => write(i, dtype, (query) => query.inputs[i]!));
-    if (this.#plan.queries !== undefined)
-      write(this.#plan.inputs.length, 'int32', ({ rows }, q) => new Int32Array(rows).fill(q));
-  }
-
-  /** How many error records a wave has, of rows and of queries. */
-  #records(rows: number, queries: number): { rows: number; queries: number } {
-    // Kernels tell rows apart by position alone, whether the plan mixes them or not.
-    return { rows: Math.max(1, rows), queries: this.#plan.queries === undefined ? 0 : queries };
-  }
-
-  #recordsOf({ bindings, queries }: Wave): { rows: number; queries: number } {
-    if (this.#plan.program.lookups.length === 0) return { rows: 0, queries: 0 };
-    return this.#records(this.#plan.rows === undefined ? 1 : (bindings.get(this.#plan.rows) ?? 1), queries.length);
-  }
-
   #copyOutputs(
     encoder: GPUCommandEncoder,
     slot: Slot,
     layout: WaveLayout,
     bindings: Bindings,
-    start: number,
-  ): { offsets: number[]; end: number } {
-    let at = start;
-    const offsets = this.#plan.program.outputs.map((output) => {
-      const from = at;
-      if (output.kind === 'device') {
-        const { storage, offset } = output.view;
-        const width = deviceBytes(storage.type);
-        const bytes = evaluate(elementsOf(output.view), bindings) * width;
-        const source = layout.offsets.get(storage)! + evaluate(offset, bindings) * width;
-        if (bytes > 0) encoder.copyBufferToBuffer(this.#bufferOf(storage), source, slot.readback, at, bytes);
-        at += alignUp(bytes, 16);
-      }
-      return from;
-    });
-    return { offsets, end: at };
-  }
-
-  #results(wave: Wave, mapped: ArrayBuffer, offsets: readonly number[], epoch: number): QueryResult[] {
-    const errors = this.#lookupErrors(wave, mapped, epoch);
-    let row = 0;
-    return wave.queries.map((query, q): QueryResult => {
-      const first = row;
-      row += query.rows;
-      const error = errors.get(q);
-      if (error) return { error };
-      return {
-        outputs: this.#plan.program.outputs.map((output, i) =>
-          this.#output(output, wave, query.rows, first, mapped, offsets[i]!),
-        ),
-      };
-    });
-  }
-
-  #output(
-    output: OutputSource,
-    wave: Wave,
-    rows: number,
-    firstRow: number,
-    mapped: ArrayBuffer,
-    offset: number,
-  ): TensorData {
-    const alone = new Map(wave.bindings);
-    if (this.#plan.rows !== undefined) alone.set(this.#plan.rows, rows);
-    if (output.kind === 'known') return knownData(output, alone);
-    const length = evaluate(elementsOf(output.view), alone);
-    const total = evaluate(elementsOf(output.view), wave.bindings);
-    // An output without rows is the same for every query of the wave.
-    const skip = total === length ? 0 : (firstRow / Math.max(1, rows)) * length;
-    const width = deviceBytes(output.view.storage.type);
-    return readFromDevice(output.view.dtype, mapped, offset + skip * width, length);
-  }
-
-  /** The first offending index of each query, told by the place of the records. */
-  #lookupErrors(wave: Wave, mapped: ArrayBuffer, epoch: number): Map<number, BraidError> {
-    const found = new Map<number, BraidError>();
-    const records = this.#recordsOf(wave);
-    const count = records.rows + records.queries;
-    const words = new Uint32Array(mapped, 0, ERROR_HEADER_WORDS + count * ERROR_RECORD_WORDS);
-    if (count === 0 || words[0] === 0) return found;
-    /** What record `index` says, if this wave wrote it; `row` is that of the query. */
-    const explain = (index: number, firstRow: number, row: number): BraidError | undefined => {
-      const at = ERROR_HEADER_WORDS + index * ERROR_RECORD_WORDS;
-      const tag = words[at]!;
-      if (Math.floor(tag / ERROR_CODES) !== epoch) return undefined;
-      const value = (BigInt(words[at + 3]! | 0) << 32n) | BigInt(words[at + 2]!);
-      return this.#explain(tag % QUERY_CODES, firstRow, row, words[at + 1]!, value, wave.bindings);
-    };
-    let first = 0;
-    wave.queries.forEach((query, q) => {
-      const rows = this.#plan.rows === undefined ? 1 : query.rows;
-      let error = records.queries > 0 ? explain(records.rows + q, 0, 0) : undefined;
-      for (let row = 0; row < rows && !error; row++) error = explain(first + row, query.firstRow, row);
-      if (error) found.set(q, error);
-      first += rows;
-    });
-    return found;
-  }
-
-  #explain(
-    code: number,
-    firstRow: number,
-    row: number,
-    position: number,
-    value: bigint,
-    bindings: Bindings,
-  ): BraidError {
-    const lookup = this.#plan.program.lookups[code]!;
-    const at = (dim: Dim): number => evaluate(dim, bindings);
-    const size = at(lookup.size);
-    const separate = this.#plan.rows !== undefined && this.#plan.rowAnalysis.parallel;
-    const where = separate && !lookup.perQuery ? `row ${firstRow + row}, ` : '';
-    const run = separate ? position : row * at(lookup.rowRuns) + position;
-    const index =
-      (Math.floor(run / Math.max(1, at(lookup.runsPerIndex))) % Math.max(1, at(lookup.count))) + at(lookup.offset);
-    return new BraidError(
-      'INDEX_OUT_OF_RANGE',
-      `${lookup.source}: ${where}position ${index}: found id ${value}, expected ${lookup.fromZero ? 0 : -size} to ${size - 1} for table '${lookup.table}'`,
-    );
+    places: readonly ReadbackPlace[],
+  ): void {
+    for (const { view, bytes, at } of places) {
+      const { storage, offset } = view;
+      const source = layout.offsets.get(storage)! + evaluate(offset, bindings) * deviceBytes(storage.type);
+      encoder.copyBufferToBuffer(this.#bufferOf(storage), source, slot.readback, at, bytes);
+    }
   }
 
   /** Called when the plan is released. */

@@ -1,4 +1,3 @@
-import { ERROR_CODES } from '../../../shaders/errors.js';
 import type { DeviceCaps } from '../../compile/kernel.js';
 import type { Plan } from '../../compile/plan.js';
 import { BraidError } from '../../errors.js';
@@ -6,6 +5,7 @@ import type { Backend, DeviceMemoryReport, Executable } from '../backend.js';
 import { isSoftwareAdapter, multipliesHalves } from './adapter.js';
 import { DeviceClock } from './clock.js';
 import { WebGpuExecutable, type WebGpuContext } from './executable.js';
+import { LAST_EPOCH } from '../common/wave-data.js';
 import type { SideBySide } from './joins.js';
 import { SharedMemory, Slot } from './memory.js';
 import { PipelineCache } from './pipelines.js';
@@ -32,8 +32,6 @@ export interface WebGpuOptions {
 
 /** Waves that may be staged, running or read back at once; what a policy uses of them is its own choice. */
 const WAVES_IN_FLIGHT = 8;
-/** Epochs fill the bits that error codes leave in a tag. */
-const LAST_EPOCH = Math.floor(0xffff_ffff / ERROR_CODES) - 1;
 
 /** The backend on a WebGPU device. The device is destroyed by close(). */
 export class WebGpuBackend implements Backend {

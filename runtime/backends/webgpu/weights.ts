@@ -3,7 +3,7 @@ import { packWeight, storedBytes } from '../../compile/packed.js';
 import { deviceBytes, isPacked, type Storage } from '../../compile/view.js';
 import { packBuffers } from '../../memory/pack.js';
 import { BraidError } from '../../errors.js';
-import { writeToDevice } from './transfer.js';
+import { writeToDevice } from '../common/transfer.js';
 
 /** A plan's constants on the device, packed in few large buffers. */
 export class WeightBuffers {
