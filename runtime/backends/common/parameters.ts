@@ -50,8 +50,11 @@ export class ParameterBlocks {
     this.#words = new Uint32Array(bytes / 4);
     groups.forEach((group, i) => this.#write(group, this.offsets[i]! / 4));
     this.#symbols = symbols;
-    const words = this.#dynamic.filter((w) => linearIn(w.dim, symbols));
-    this.#others = this.#dynamic.filter((w) => !linearIn(w.dim, symbols));
+    // Where inputs lie changes with a wave's sizes, where temporaries lie with the layout alone.
+    const isLinear = ({ dim, storage }: DynamicWord): boolean =>
+      storage?.kind !== 'input' && linearIn(dim, symbols) !== undefined;
+    const words = this.#dynamic.filter(isLinear);
+    this.#others = this.#dynamic.filter((w) => !isLinear(w));
     this.#linear = {
       words,
       at: Uint32Array.from(words, (w) => w.at),

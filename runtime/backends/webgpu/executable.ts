@@ -18,13 +18,14 @@ import type { DeviceCaps } from '../../compile/kernel.js';
 
 /** Before the inputs in staging memory: what goes to the head of the error buffer. */
 const STAGING_HEADER_BYTES = REGION_ALIGNMENT;
-/** A stretch of staging memory that goes to an input. */
-interface Upload {
-  readonly from: number;
+/** Where a wave's inputs lie, as they are staged and as they are uploaded: close together, so that one copy takes them. */
+interface InputPlaces {
+  /** Of each of the program's inputs, in bytes from the first. */
+  readonly offsets: readonly number[];
   readonly bytes: number;
 }
 
-/** Inputs in staging memory begin on multiples of this. */
+/** Inputs begin on multiples of this, for kernels that read vectors. */
 const INPUT_ALIGNMENT = 16;
 /** Most rows a wave carries, whatever the memory. */
 const MOST_ROWS = 65_536;
@@ -150,13 +151,18 @@ export class WebGpuExecutable implements Executable {
     const { rows, rowAnalysis, otherSymbols } = this.#plan;
     const fixedRows = rows !== undefined && !rowAnalysis.parallel ? bindings.get(rows) : undefined;
     const key = [...otherSymbols.map((s) => bindings.get(s)), fixedRows].join(' ');
-    let layout = this.#layouts.get(key);
-    if (!layout) {
-      layout = this.#layout(bindings, rows !== undefined && fixedRows === undefined);
-      // A plan with many different sizes must not collect layouts for ever.
-      if (this.#layouts.size >= 64) this.#layouts.clear();
-      this.#layouts.set(key, layout);
-    }
+    const known = this.#layouts.get(key);
+    if (known) return known;
+    const layout = this.#layout(bindings, rows !== undefined && fixedRows === undefined);
+    this.#takeMemory(layout);
+    // A plan with many different sizes must not collect layouts for ever.
+    if (this.#layouts.size >= 64) this.#layouts.clear();
+    this.#layouts.set(key, layout);
+    return layout;
+  }
+
+  /** Shared memory only grows, so that a layout takes what it needs once. @throws BraidError OVERLOADED. */
+  #takeMemory(layout: WaveLayout): void {
     const { arenaBytes, inputBytes } = layout;
     const { rows: rowRecords, queries: queryRecords } = this.#data.records(layout.rows, layout.rows);
     const errorRecords = rowRecords + queryRecords;
@@ -168,7 +174,6 @@ export class WebGpuExecutable implements Executable {
       REGION_ALIGNMENT +
       clockBytes(this.#dispatches.count);
     for (const slot of this.#context.slots) slot.reserve(STAGING_HEADER_BYTES + layout.inputBytes, readback);
-    return layout;
   }
 
   #layout(bindings: Bindings, rowsAreFree: boolean): WaveLayout {
@@ -183,10 +188,10 @@ export class WebGpuExecutable implements Executable {
     return at(withRows(most));
   }
 
-  /** Where a storage lies in its buffer, in elements. */
-  #base(layout: WaveLayout, storage: Storage): number {
-    if (storage.kind === 'weight') return this.#weights.place(storage).offset;
-    return layout.offsets.get(storage)! / deviceBytes(storage.type);
+  /** Where a storage lies in its buffer, in bytes. */
+  #offset(layout: WaveLayout, inputs: InputPlaces, storage: Storage): number {
+    if (storage.kind !== 'input') return layout.offsets.get(storage)!;
+    return inputs.offsets[this.#plan.program.inputs.findIndex((input) => input.storage === storage)]!;
   }
 
   #bufferOf(storage: Storage): GPUBuffer {
@@ -196,7 +201,7 @@ export class WebGpuExecutable implements Executable {
   }
 
   /**
-   * Stages a wave and records its uploads. Nothing is awaited from here to the submission: parameters, bindings and
+   * Stages a wave and records its upload. Nothing is awaited from here to the submission: parameters, bindings and
    * commands of one wave stay together.
    */
   #begin(
@@ -204,19 +209,22 @@ export class WebGpuExecutable implements Executable {
     slot: Slot,
     layout: WaveLayout,
     staged: ArrayBuffer,
-    uploads: readonly Upload[],
+    inputs: InputPlaces,
   ): { encoder: GPUCommandEncoder; epoch: number } {
     const epoch = this.#context.nextEpoch();
-    this.#data.stage(
-      wave,
-      staged,
-      epoch,
-      uploads.map(({ from }) => from),
-    );
+    const from = inputs.offsets.map((offset) => STAGING_HEADER_BYTES + offset);
+    this.#data.stage(wave, staged, epoch, from);
     slot.staging.unmap();
-    this.#dispatches.prepare(wave.bindings, layout, (storage) => this.#base(layout, storage));
+    this.#dispatches.prepare(wave.bindings, layout, (storage) =>
+      storage.kind === 'weight'
+        ? this.#weights.place(storage).offset
+        : this.#offset(layout, inputs, storage) / deviceBytes(storage.type),
+    );
     const encoder = this.#context.device.createCommandEncoder();
-    this.#encodeUploads(encoder, slot, layout, uploads);
+    const { memory } = this.#context;
+    encoder.copyBufferToBuffer(slot.staging, 0, memory.errors, 0, ERROR_HEADER_BYTES);
+    if (inputs.bytes > 0)
+      encoder.copyBufferToBuffer(slot.staging, STAGING_HEADER_BYTES, memory.inputs, 0, inputs.bytes);
     return { encoder, epoch };
   }
 
@@ -229,15 +237,15 @@ export class WebGpuExecutable implements Executable {
     const layout = this.#reserve(wave.bindings);
     const slot = await this.#context.acquireSlot();
     try {
-      const { uploads, stagedBytes } = this.#uploadsOf(wave);
-      const staged = await slot.map(stagedBytes);
+      const inputs = this.#placeInputs(wave);
+      const staged = await slot.map(STAGING_HEADER_BYTES + inputs.bytes);
       const begunAt = performance.now();
-      const { encoder, epoch } = this.#begin(wave, slot, layout, staged, uploads);
+      const { encoder, epoch } = this.#begin(wave, slot, layout, staged, inputs);
       const intervals = clock ? Math.min(clock.intervals, this.#dispatches.intervals(timing, wave.bindings)) : 0;
       const dispatchCount = this.#dispatches.encode(encoder, wave.bindings, intervals, (i) => clock!.interval(i));
       const readback = this.#data.readback(wave);
       encoder.copyBufferToBuffer(this.#context.memory.errors, 0, slot.readback, 0, this.#data.errorBytes(wave));
-      this.#copyOutputs(encoder, slot, layout, wave.bindings, readback.places);
+      this.#copyOutputs(encoder, slot, layout, inputs, wave.bindings, readback.places);
       const end = readback.end + clockBytes(intervals);
       if (intervals > 0) clock!.read(encoder, intervals, slot.readback, readback.end);
       device.queue.submit([encoder.finish()]);
@@ -258,7 +266,7 @@ export class WebGpuExecutable implements Executable {
         submittedAt,
         doneAt,
         readbackUs: 1000 * (performance.now() - doneAt),
-        uploadBytes: uploads.reduce((n, u) => n + u.bytes, 0),
+        uploadBytes: inputs.bytes,
         readbackBytes: end,
         dispatchCount,
         ...(times.length > 0 ? { deviceUs: times.reduce((sum, us) => sum + us, 0) } : {}),
@@ -275,36 +283,27 @@ export class WebGpuExecutable implements Executable {
     }
   }
 
-  #encodeUploads(encoder: GPUCommandEncoder, slot: Slot, layout: WaveLayout, uploads: readonly Upload[]): void {
-    const { inputs, errors } = this.#context.memory;
-    encoder.copyBufferToBuffer(slot.staging, 0, errors, 0, ERROR_HEADER_BYTES);
-    uploads.forEach(({ from, bytes }, i) => {
-      const { storage } = this.#plan.program.inputs[i]!;
-      if (bytes > 0) encoder.copyBufferToBuffer(slot.staging, from, inputs, layout.offsets.get(storage)!, bytes);
+  #placeInputs(wave: Wave): InputPlaces {
+    let bytes = 0;
+    const offsets = this.#data.inputBytes(wave).map((size) => {
+      const offset = bytes;
+      bytes = alignUp(bytes + size, INPUT_ALIGNMENT);
+      return offset;
     });
-  }
-
-  /** Where the inputs of all queries lie in staging memory, one after another, and which query each row is of where that matters. */
-  #uploadsOf(wave: Wave): { readonly uploads: readonly Upload[]; readonly stagedBytes: number } {
-    let at = STAGING_HEADER_BYTES;
-    const uploads = this.#data.inputBytes(wave).map((bytes): Upload => {
-      const from = at;
-      at = alignUp(at + bytes, INPUT_ALIGNMENT);
-      return { from, bytes };
-    });
-    return { uploads, stagedBytes: at };
+    return { offsets, bytes };
   }
 
   #copyOutputs(
     encoder: GPUCommandEncoder,
     slot: Slot,
     layout: WaveLayout,
+    inputs: InputPlaces,
     bindings: Bindings,
     places: readonly ReadbackPlace[],
   ): void {
     for (const { view, bytes, at } of places) {
       const { storage, offset } = view;
-      const source = layout.offsets.get(storage)! + evaluate(offset, bindings) * deviceBytes(storage.type);
+      const source = this.#offset(layout, inputs, storage) + evaluate(offset, bindings) * deviceBytes(storage.type);
       encoder.copyBufferToBuffer(this.#bufferOf(storage), source, slot.readback, at, bytes);
     }
   }
