@@ -15,6 +15,7 @@ import { Command, Option } from 'commander';
 import { compile, WebGpuBackend, type DispatchTime } from '../../runtime/index.js';
 import { PRODUCT_PRECISIONS, type ProductPrecision } from '../../runtime/compile/kernel.js';
 import { openDevice, requireAdapter } from '../../src/device/index.js';
+import { readTiles } from '../../src/tuning/files.js';
 import { quantile } from '../common/statistics.js';
 import type { Figure, OperationsRun } from './compare.js';
 import { inputOf, operations, type Operation } from './operations.js';
@@ -26,6 +27,7 @@ interface Options {
   readonly repeat: string;
   readonly warmup: string;
   readonly products: ProductPrecision;
+  readonly tiles: boolean;
   readonly torch?: string;
   readonly json?: string;
 }
@@ -95,6 +97,7 @@ const options = new Command('shaders')
   .addOption(
     new Option('--products <precision>', 'as what they multiply').choices(PRODUCT_PRECISIONS).default('float32'),
   )
+  .option('--no-tiles', 'choose tiles by the rule alone')
   .option('--torch <file>', 'figures of torch_operations.py')
   .option('--json <file>', 'write the figures')
   .parse()
@@ -106,7 +109,12 @@ const device = await openDevice(adapter);
 const peaks: Peaks = await measurePeaks(device, info.software);
 console.log(`at most ${peaks.copyGBs.toFixed(0)} GB/s copied, ${peaks.tflops.toFixed(1)} TFLOP/s of float32\n`);
 const keepBusy = await busyWork(device, info.software);
-const backend = new WebGpuBackend(device, { adapterInfo: adapter.info, arenaBytes: 2 ** 30 });
+const tiles = options.tiles ? await readTiles(info, device.limits) : undefined;
+const backend = new WebGpuBackend(device, {
+  adapterInfo: adapter.info,
+  arenaBytes: 2 ** 30,
+  ...(tiles ? { tiles } : {}),
+});
 const figures: Figure[] = [];
 for (const operation of operations(options.rows.split(',').map(Number))) {
   if (!operation.name.includes(options.only)) continue;

@@ -1,15 +1,14 @@
 import { DIRECT_WORKGROUP, matMul, ROWS_WORKGROUP, type MatMulTile } from '../../../shaders/matmul.js';
-import type { BlockedTile } from '../../../shaders/matmul_blocked.js';
-
-import type { StagedTile } from '../../../shaders/matmul_staged.js';
 import type { SubgroupTile } from '../../../shaders/matmul_subgroup.js';
 import type { WebGpuProgram } from '../../../shaders/program.js';
 import type { DeviceCaps, KernelTarget, ParameterValue, Step } from '../../compile/kernel.js';
-import { isAligned, type View } from '../../compile/view.js';
-import { divideExact, equal, evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
+import type { View } from '../../compile/view.js';
+import { equal, evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
 import { trafficBytes } from '../elementwise/kernel.js';
 import type { ChainCode } from '../elementwise/chain.js';
 import { finishForm } from './finish.js';
+import { measuredChoice } from './measured.js';
+import { areVectors, blocked, loadsOf, staged, type OperandLoads, type TileChoice } from './tiles.js';
 
 /** A batched product whose batch dimensions have been merged to two. */
 export interface MatMulCall {
@@ -53,42 +52,6 @@ const REFERENCE_TILE = staged([64, 64, 16], [4, 4], 1, { a: 'words', b: 'words' 
 const FEWEST_TILES = 48;
 const FEW_TILES = 132;
 const MANY_TILES = 512;
-
-/** A tile, and others for numbers of tiles of 64x64 from `from` to below `below`. */
-interface TileChoice {
-  readonly tile: MatMulTile;
-  readonly others: readonly { readonly tile: MatMulTile; readonly from: number; readonly below: number }[];
-}
-
-/** What the operands allow to be read in vectors of 4. Storages begin on multiples of more than that. */
-function loadsOf(a: View, b: View): OperandLoads {
-  const whole = (dim: Dim): boolean => divideExact(dim, 4) !== undefined && !equal(dim, 0);
-  const [k, n] = [a.shape[3]!, b.shape[3]!];
-  const aAlong = equal(a.strides[3]!, 1) && whole(k) && isAligned(a, [0, 1, 2]);
-  const bAlong = equal(b.strides[2]!, 1) && whole(k) && isAligned(b, [0, 1, 3]);
-  const bAcross = equal(b.strides[3]!, 1) && whole(n) && isAligned(b, [0, 1, 2]);
-  return { a: aAlong ? 'along' : 'words', b: bAcross ? 'across' : bAlong ? 'along' : 'words' };
-}
-
-/** What the layout of the operands says about how to read them. */
-type OperandLoads = Pick<StagedTile, 'a' | 'b'>;
-
-function blocked(
-  [tileM, tileN, tileK]: readonly [number, number, number],
-  [threadM, threadN]: readonly [number, number],
-  loads: OperandLoads,
-): BlockedTile {
-  return { kind: 'blocked', tileM, tileN, tileK, threadM, threadN, ...loads };
-}
-
-function staged(
-  [tileM, tileN, tileK]: readonly [number, number, number],
-  [threadM, threadN]: readonly [4 | 8, 4 | 8],
-  slices: 1 | 4,
-  loads: OperandLoads,
-): StagedTile {
-  return { kind: 'staged', tileM, tileN, tileK, threadM, threadN, slices, ...loads };
-}
 
 /** So few rows or columns that an element of the other operand serves few operations. */
 function isThin(dim: Dim): boolean {
@@ -183,6 +146,7 @@ function pickedTile(a: View, b: View, caps: DeviceCaps): TileChoice {
 export function workgroupsOf(tile: MatMulTile, m: number, n: number, batches: number): number {
   switch (tile.kind) {
     case 'blocked':
+    case 'outer':
     case 'staged':
     case 'subgroup':
       return Math.ceil(m / tile.tileM) * Math.ceil(n / tile.tileN) * batches;
@@ -230,7 +194,10 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
     webgpu(caps: KernelTarget) {
       const plain = caps.products === 'float16' && caps.multipliesHalves ? chooseHalfTile : chooseTile;
       const choose = modulator ? modulatedTile : picks ? pickedTile : plain;
-      const { tile, others } = choose(a, b, caps);
+      const stored = [output, ...(bias ? [bias] : []), ...read];
+      const isPlain = !modulator && !picks && plain === chooseTile;
+      const { tile, others, countedIn } =
+        (isPlain ? measuredChoice(a, b, stored, caps) : undefined) ?? choose(a, b, caps);
       const programOf = (cut: MatMulTile): WebGpuProgram =>
         matMul({
           tile: cut,
@@ -238,6 +205,7 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
           modulated: modulator !== undefined,
           picked: picks !== undefined,
           halves: b.storage.type === 'f16',
+          vectors: cut.kind === 'outer' && areVectors(n, stored),
           ...finishForm(finish, read),
         });
       const workgroups = (cut: MatMulTile, bindings: Bindings): number => {
@@ -274,8 +242,11 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
             program: programOf(other.tile),
             workgroups: (bindings) => workgroups(other.tile, bindings),
             suits(bindings) {
-              const tiles = workgroups(REFERENCE_TILE, bindings);
-              return tiles >= other.from && tiles < other.below;
+              const size =
+                countedIn === 'rows'
+                  ? evaluate(mul(m, mul(outer, inner)), bindings)
+                  : workgroups(REFERENCE_TILE, bindings);
+              return size >= other.from && size < other.below;
             },
           })),
         },
