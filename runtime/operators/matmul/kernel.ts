@@ -8,7 +8,16 @@ import { trafficBytes } from '../elementwise/kernel.js';
 import type { ChainCode } from '../elementwise/chain.js';
 import { finishForm } from './finish.js';
 import { measuredChoice } from './measured.js';
-import { areVectors, blocked, loadsOf, staged, type OperandLoads, type TileChoice } from './tiles.js';
+import {
+  areVectors,
+  blocked,
+  loadsOf,
+  outer,
+  raggedLoadsOf,
+  staged,
+  type OperandLoads,
+  type TileChoice,
+} from './tiles.js';
 
 /** A batched product whose batch dimensions have been merged to two. */
 export interface MatMulCall {
@@ -52,6 +61,8 @@ const REFERENCE_TILE = staged([64, 64, 16], [4, 4], 1, { a: 'words', b: 'words' 
 const FEWEST_TILES = 48;
 const FEW_TILES = 132;
 const MANY_TILES = 512;
+/** From here on larger tiles of outer products pay. */
+const MOST_TILES = 768;
 
 /** So few rows or columns that an element of the other operand serves few operations. */
 function isThin(dim: Dim): boolean {
@@ -80,6 +91,8 @@ function chooseTile(a: View, b: View, caps: DeviceCaps): TileChoice {
   // Neighbouring invocations read neighbouring columns of B, all of them the same words of A.
   if (most(m, 1) && equal(b.strides[3]!, 1)) return only(TILES.line);
   const loads = loadsOf(a, b);
+  if (!most(n, 63) && !most(m, 32) && loads.b === 'across' && raggedLoadsOf(a, b).a === 'along')
+    return chooseOuterTile(a, b);
   if (most(n, 32) || most(m, 32)) return only(blocked([32, 32, 16], [4, 4], loads));
   // A tile of up to 64 columns is as wide as the product.
   const columns = most(n, 64) ? Math.ceil((n as number) / 4) * 4 : 64;
@@ -95,6 +108,31 @@ function chooseTile(a: View, b: View, caps: DeviceCaps): TileChoice {
   const many = { tile: blocked([128, 64, 16], [8, 8], loads), from: MANY_TILES, below: Number.POSITIVE_INFINITY };
   const isLarge = !most(n, 63) && loads.b !== 'along';
   return { tile: wide, others: [fewest, few, ...(isLarge ? [many] : [])] };
+}
+
+/** Rows of A in vectors, columns of B too: sums of outer products, but for few tiles, which are cut along k where that is whole. */
+function chooseOuterTile(a: View, b: View): TileChoice {
+  const k = a.shape[3]!;
+  const tile = outer([64, 64, 16], [8, 8], 1, k, 'along');
+  if (typeof k === 'number' && k <= 64) return { tile, others: [] };
+  const loads = loadsOf(a, b);
+  const isWhole = loads.a === 'along';
+  return {
+    tile,
+    others: [
+      {
+        tile: isWhole ? staged([32, 32, 64], [4, 4], 4, loads) : outer([32, 32, 32], [4, 4], 1, k, 'along'),
+        from: 0,
+        below: FEWEST_TILES,
+      },
+      {
+        tile: isWhole ? blocked([64, 32, 16], [4, 4], loads) : outer([32, 64, 16], [4, 4], 2, k, 'along'),
+        from: FEWEST_TILES,
+        below: FEW_TILES,
+      },
+      { tile: outer([128, 128, 8], [8, 8], 2, k, 'along'), from: MOST_TILES, below: Number.POSITIVE_INFINITY },
+    ],
+  };
 }
 
 function subgroup(

@@ -4,6 +4,9 @@ import type { View } from '../../compile/view.js';
 import { mul, type Dim } from '../../graph/dim.js';
 import { areVectors, loadsOf, raggedLoadsOf, type TileChoice } from './tiles.js';
 
+/** Columns, and rows where their number is known. */
+const FEWEST = 8;
+
 /** Neighbours of one tile are one entry. */
 function merged(measured: readonly MeasuredTile[]): MeasuredTile[] {
   const isSame = (a: MatMulTile, b: MatMulTile): boolean => JSON.stringify(a) === JSON.stringify(b);
@@ -23,6 +26,8 @@ export function measuredChoice(
 ): TileChoice | undefined {
   const [m, k, n] = [a.shape[2]!, a.shape[3]!, b.shape[3]!];
   if (!target.tiles || target.software || typeof n !== 'number' || typeof k !== 'number') return undefined;
+  // Few columns or rows have kernels of their own.
+  if (n < FEWEST || (typeof m === 'number' && m < FEWEST)) return undefined;
   const loads = loadsOf(a, b).b === 'across' ? raggedLoadsOf(a, b) : loadsOf(a, b);
   const rows: Dim = mul(m, mul(a.shape[0]!, a.shape[1]!));
   const shape = { n, k, ...loads, vectors: areVectors(n, stored), halves: b.storage.type === 'f16' };
