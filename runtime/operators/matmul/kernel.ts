@@ -117,6 +117,13 @@ function chooseOuterTile(a: View, b: View): TileChoice {
   if (typeof k === 'number' && k <= 64) return { tile, others: [] };
   const loads = loadsOf(a, b);
   const isWhole = loads.a === 'along';
+  const n = b.shape[3]!;
+  const isWide = typeof n !== 'number' || n >= 128;
+  const large = {
+    tile: outer([128, 128, 8], [8, 8], 2, k, 'along'),
+    from: MOST_TILES,
+    below: Number.POSITIVE_INFINITY,
+  };
   return {
     tile,
     others: [
@@ -130,7 +137,7 @@ function chooseOuterTile(a: View, b: View): TileChoice {
         from: FEWEST_TILES,
         below: FEW_TILES,
       },
-      { tile: outer([128, 128, 8], [8, 8], 2, k, 'along'), from: MOST_TILES, below: Number.POSITIVE_INFINITY },
+      ...(isWide ? [large] : []),
     ],
   };
 }

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile, mkdir } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile, mkdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -67,6 +67,23 @@ describe('a table of tiles', () => {
     );
     expect(kept[0]!.measured.map(({ tile }) => tile)).toEqual(productTiles(SHAPE, small));
     expect(kept[0]!.measured.length).toBeLessThan(TILES.length);
+  });
+});
+
+describe('tables that come with the package', () => {
+  const folder = new URL('../../../tiles/', import.meta.url);
+  // What an H100 has; a table that a kernel's change made useless shows here.
+  const limits = { maxComputeInvocationsPerWorkgroup: 1024, maxComputeWorkgroupStorageSize: 49_152 };
+
+  test('hold tiles that kernels have, under the name that their device looks for', async () => {
+    const names = await readdir(folder);
+    expect(names.length).toBeGreaterThan(0);
+    for (const name of names) {
+      const text = await readFile(new URL(name, folder), 'utf8');
+      const given = JSON.parse(text) as { device: string; products: unknown };
+      expect(parseTiles(text, limits)).toEqual(given.products);
+      expect(cachedTilesPath({ adapter: given.device }, { HOME: '/' }).endsWith(`/${name}`)).toBe(true);
+    }
   });
 });
 
@@ -150,9 +167,9 @@ describe('tuning', () => {
     expect(productsOf(plan, { ...caps, software: true, products: 'float32' }, [4])).toEqual([]);
   });
 
-  // Three columns of four and no more: few tiles to compile.
+  // Few columns, and operands that few kernels read: few tiles to compile.
   test('measures every number of rows, and takes tiles that compute the product', async () => {
-    const shape: ProductShape = { n: 12, k: 18, a: 'along', b: 'across', vectors: true, halves: false };
+    const shape: ProductShape = { n: 12, k: 20, a: 'along', b: 'along', vectors: false, halves: false };
     const tuned = await new TileTuner(device).tune(shape, [3, 33]);
     expect(tuned.measured.map(({ m }) => m)).toEqual([3, 33]);
     const candidates = productTiles(shape, device.limits);
