@@ -1,6 +1,7 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
 import { blocked, type BlockedTile } from './matmul_blocked.js';
 import { declarations, fieldsOf, range, storeAll, type Finish, type Parts } from './matmul_parts.js';
+import { outer, type OuterTile } from './matmul_outer.js';
 import { staged, type StagedTile } from './matmul_staged.js';
 import { subgroup, type SubgroupTile } from './matmul_subgroup.js';
 import type { WebGpuProgram } from './program.js';
@@ -19,6 +20,7 @@ import type { WebGpuProgram } from './program.js';
 export type MatMulTile =
   | { readonly kind: 'direct'; readonly threadM: number; readonly threadN: 1 | 4 }
   | BlockedTile
+  | OuterTile
   | StagedTile
   | SubgroupTile
   | { readonly kind: 'rows'; readonly lanes: number; readonly columns: number };
@@ -37,6 +39,8 @@ export interface MatMulOptions {
   readonly picked?: boolean;
   /** B is stored as float16. */
   readonly halves?: boolean;
+  /** Columns of the result, the bias and what the finish reads lie in fours; for `outer` tiles. */
+  readonly vectors?: boolean;
 }
 
 /**
@@ -46,10 +50,10 @@ export interface MatMulOptions {
  * Operations 2 m n k. Tiled memory traffic: m k (n / tileN) + k n (m / tileM) + m n words.
  */
 export function matMul({ tile, ...options }: MatMulOptions): WebGpuProgram {
-  const { hasBias, finish, modulated = false, picked = false, halves = false } = options;
-  const parts = { hasBias, finish, modulated, picked, halves };
+  const { hasBias, finish, modulated = false, picked = false, halves = false, vectors = false } = options;
+  const parts = { hasBias, finish, modulated, picked, halves, vectors };
   const { shape, source } = cut(tile, parts);
-  const key = `MatMul_${shape}${halves ? '_f16' : ''}${modulated ? '_modulated' : ''}${picked ? '_picked' : ''}${hasBias ? '_bias' : ''}${finish ? `_${finish.name}` : ''}`;
+  const key = `MatMul_${shape}${halves ? '_f16' : ''}${modulated ? '_modulated' : ''}${picked ? '_picked' : ''}${vectors ? '_vectors' : ''}${hasBias ? '_bias' : ''}${finish ? `_${finish.name}` : ''}`;
   return { key, source, fields: fieldsOf(parts), reportsErrors: false };
 }
 
@@ -59,6 +63,8 @@ function cut(tile: MatMulTile, parts: Parts): { shape: string; source: string } 
       return { shape: `direct_t${tile.threadM}x${tile.threadN}`, source: direct(tile, parts) };
     case 'blocked':
       return blocked(tile, parts);
+    case 'outer':
+      return outer(tile, parts);
     case 'staged':
       return staged(tile, parts);
     case 'subgroup':

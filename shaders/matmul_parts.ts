@@ -1,4 +1,4 @@
-import { declareParameters, declareStorage, type ElementType, type ParameterField } from './program.js';
+import { declareParameters, declareStorage, elementWgsl, type ElementType, type ParameterField } from './program.js';
 
 /** What is done to the finished elements; see shaders/chain.ts. */
 export interface Finish {
@@ -19,6 +19,8 @@ export interface Parts {
   readonly picked: boolean;
   /** B is stored as float16, two elements a word. */
   readonly halves: boolean;
+  /** The result, the bias and what the finish reads lie in fours of columns; results are then vectors. */
+  readonly vectors: boolean;
 }
 
 /** In the places of a picked product: the element is not stored. */
@@ -60,6 +62,17 @@ function matrix(binding: number, name: string, isVector: boolean, halves: boolea
     : `${bind('u32')} -> f32 { return unpack2x16float(${name}[at >> 1u] >> ((at & 1u) << 4u)).x; }`;
 }
 
+function declareColumns(
+  binding: number,
+  name: string,
+  type: ElementType,
+  access: 'read' | 'read_write',
+  isVector: boolean,
+): string {
+  if (!isVector) return declareStorage(binding, name, type, access);
+  return `@group(0) @binding(${binding}) var<storage, ${access}> ${name}: array<vec4<${elementWgsl(type)}>>;`;
+}
+
 /** Parameters, operands and functions; `a` and `b` in elements, or in vectors of 4. */
 export function declarations(parts: Parts, vectors: { a?: boolean; b?: boolean } = {}): string {
   const { hasBias, finish, modulated, picked } = parts;
@@ -74,8 +87,8 @@ export function declarations(parts: Parts, vectors: { a?: boolean; b?: boolean }
     declareParameters(fieldsOf(parts)),
     matrix(1, 'a', vectors.a ?? false, false),
     matrix(2, 'b', vectors.b ?? false, parts.halves),
-    ...operands.map(([name, type], i) => declareStorage(3 + i, name, type, 'read')),
-    declareStorage(3 + operands.length, 'out', 'f32', 'read_write'),
+    ...operands.map(([name, type], i) => declareColumns(3 + i, name, type, 'read', parts.vectors)),
+    declareColumns(3 + operands.length, 'out', 'f32', 'read_write', parts.vectors),
     ...(finish ? [finish.functions] : []),
   ].join('\n');
 }
@@ -91,7 +104,7 @@ export interface Result {
  * Statements that finish and store results. Everything that the elements share is read once: software adapters inline
  * without mercy.
  */
-export function storeAll(results: readonly Result[], { hasBias, finish, picked }: Parts): string {
+export function storeAll(results: readonly Result[], { hasBias, finish, picked, vectors }: Parts): string {
   const columns = [...new Set(results.map((r) => r.column))];
   const rows = [...new Set(results.map((r) => r.row))];
   const lines = [
@@ -113,16 +126,32 @@ export function storeAll(results: readonly Result[], { hasBias, finish, picked }
     const elements = results
       .filter((result) => result.row === r)
       .map(({ value, column: c }) => {
-        const element = (o: string): string => `${o}[${o}_at + ${r}u * ${o}_row + ${o}_column${c}]`;
+        const place = (o: string): string => {
+          const at = `${o}_at + ${r}u * ${o}_row + ${o}_column${c}`;
+          return vectors ? `(${at}) / 4u` : at;
+        };
+        const element = (o: string): string => `${o}[${place(o)}]`;
         const finished = `alpha * ${value}${hasBias ? ` + beta * ${element('bias')}` : ''}`;
         const others = (finish?.others ?? []).map((_, i) => element(`other${i}`));
+        if (vectors) {
+          const four = finish
+            ? `vec4<f32>(${range(4)
+                .map(
+                  (e) =>
+                    `chain(${['z', 'made', ...others.map((_, i) => `of${i}`)].map((v, i) => (i === 0 ? v : `${v}.${'xyzw'[e]}`)).join(', ')})`,
+                )
+                .join(', ')})`
+            : 'made';
+          const read = others.map((o, i) => `let of${i} = ${o};`).join(' ');
+          return `if (column + ${c}u < n) { let made = ${finished}; ${read} ${element('out')} = ${four}; }`;
+        }
         const result = finish ? `chain(${['z', finished, ...others].join(', ')})` : finished;
         if (picked) {
-          const place = `let place = places[blocks[z].places_start + (row + ${r}u) * n + column + ${c}u];`;
+          const placed = `let place = places[blocks[z].places_start + (row + ${r}u) * n + column + ${c}u];`;
           const at = 'out_at + place * blocks[z].out_column';
-          return `if (column + ${c}u < n) { ${place} if (place != ${NOWHERE}u) { out[${at}] = ${result}; } }`;
+          return `if (column + ${c}u < n) { ${placed} if (place != ${NOWHERE}u) { out[${at}] = ${result}; } }`;
         }
-        const store = `out[out_at + ${r}u * out_row + out_column${c}] = ${result};`;
+        const store = `${element('out')} = ${result};`;
         return columns.length === 1 ? store : `if (column + ${c}u < n) { ${store} }`;
       });
     lines.push(`if (row + ${r}u < m) {`, ...elements.map((e) => `  ${e}`), '}');

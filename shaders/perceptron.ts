@@ -65,8 +65,13 @@ function depthOf(layers: readonly Pick<PerceptronLayer, 'k' | 'n'>[], i: number)
 
 /** Bytes of workgroup memory for a part of the input, and the most parts of a sum. */
 const [INPUT_BYTES, MOST_SLICES] = [12_288, 64];
-/** Steps of a sum that a slice has at least. */
+/** Steps of a sum that a slice has at least, and that it has a multiple of. */
 const LEAST_STEPS = 4;
+/**
+ * Places of a block of workgroup memory, which is an array of arrays: an index that is known when the shader is written
+ * needs no check, and one that changes once a block is checked once.
+ */
+const BLOCK = 4;
 
 /** How a layer is shared out: an invocation makes `per` rows of 4 columns, of all or one of `slices` parts of the sum. */
 interface Cut {
@@ -83,7 +88,10 @@ interface Plan {
   readonly stride: number;
   readonly chunk: number;
   readonly cuts: readonly Cut[];
-  /** Where the inputs of even and of odd layers lie, in vectors, as is `total`. Partial sums take the input's place. */
+  /**
+   * Where the inputs of even and of odd layers lie, in vectors, as is `total`: whole blocks of places. Partial sums take
+   * the input's place.
+   */
   readonly bases: readonly [even: number, odd: number];
   readonly total: number;
 }
@@ -112,17 +120,27 @@ function planOf({ layers, rows, threads, normalizes }: Sizes): Plan {
   const partials = cuts.map((c) => (c.slices > 1 ? c.units * c.slices * c.columns * (c.per / 4) : 0));
   // Sums of normalized rows and of their squares lie where the next layer would.
   const sums: readonly [number, number][] = normalizes ? [[cuts.length, 2 * cuts.at(-1)!.units]] : [];
-  const size = (parity: number): number =>
-    Math.max(
-      0,
-      ...[...widths.entries(), ...partials.entries(), ...sums].filter(([i]) => i % 2 === parity).map(([, s]) => s),
-    );
+  const block = BLOCK * stride;
+  const size = (parity: number): number => {
+    const taken = [...widths.entries(), ...partials.entries(), ...sums].filter(([i]) => i % 2 === parity);
+    return Math.ceil(Math.max(0, ...taken.map(([, s]) => s)) / block) * block;
+  };
   return { stride, chunk, cuts, bases: [0, size(0)], total: size(0) + size(1) };
 }
 
 /** Bytes of workgroup memory that a perceptron takes. */
 export function perceptronBytes(options: Sizes): number {
   return 16 * planOf(options).total;
+}
+
+/** Vector `within` of a place of a region that begins at vector `base`. */
+function placed(base: number, stride: number, place: string, within: string): string {
+  return `memory[${base / (BLOCK * stride)}u + (${place}) / ${BLOCK}u][(${place}) % ${BLOCK}u][${within}]`;
+}
+
+/** The vector at index `at` of all memory. */
+function flat(stride: number, at: string): string {
+  return `memory[(${at}) / ${BLOCK * stride}u][(${at}) / ${stride}u % ${BLOCK}u][(${at}) % ${stride}u]`;
 }
 
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
@@ -203,7 +221,7 @@ ${declareOperand(3 + read.length, 'out', 'f32', 'read_write', vectors)}
 ${finish?.functions ?? ''}
 ${activations(layers, finish?.functions ?? '')}
 ${strided.map(offset).join('\n')}
-var<workgroup> memory: array<vec4<f32>, ${plan.total}>;
+var<workgroup> memory: array<array<array<vec4<f32>, ${plan.stride}>, ${BLOCK}>, ${plan.total / (BLOCK * plan.stride)}>;
 @compute @workgroup_size(${threads})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
   let z = group.z;
@@ -241,27 +259,32 @@ function layerCode(options: PerceptronOptions, plan: Plan, i: number): string {
   const registers = cs.flatMap((c) => qs.map((q) => ({ name: `s${c}_${q}`, c, q })));
   /** Registers' names keep the loads of several steps ahead of their arithmetic. */
   const steps = (count: number): string => {
+    const place = (s: number): string => (count === 1 ? '[at_step % 4u]' : `[${s % BLOCK}]`);
+    const block = (s: number): string => (count === 1 ? 'at_step / 4u' : `at_step / 4u + ${Math.floor(s / BLOCK)}u`);
     const loads = range(count).flatMap((s) => [
       `let w${s} = weights[w_at + ${s * groups}u];`,
-      ...qs.map((q) => `let x${s}_${q} = memory[x_at + ${s * stride + q}u];`),
+      ...qs.map(
+        (q) => `let x${s}_${q} = memory[${from / (BLOCK * stride)}u + ${block(s)}]${place(s)}[x_within + ${q}u];`,
+      ),
     ]);
     const sums = range(count).flatMap((s) =>
       registers.map(({ name, c, q }) => `${name} += w${s}.${'xyzw'[c]} * x${s}_${q};`),
     );
-    return [...loads, ...sums, `w_at += ${count * groups}u; x_at += ${count * stride}u;`].join(' ');
+    return [...loads, ...sums, `w_at += ${count * groups}u;`].join(' ');
   };
+  const perSlice = Math.ceil((i === 0 ? chunk : k) / slices / BLOCK) * BLOCK;
   const sumUp = (stepsInMemory: string, first: string): string => `
       {
-        let from_step = ${slices > 1 ? `min(slice * ${Math.ceil((i === 0 ? chunk : k) / slices)}u, ${stepsInMemory})` : '0u'};
-        let to_step = ${slices > 1 ? `min(from_step + ${Math.ceil((i === 0 ? chunk : k) / slices)}u, ${stepsInMemory})` : stepsInMemory};
+        let from_step = ${slices > 1 ? `min(slice * ${perSlice}u, ${stepsInMemory})` : '0u'};
+        let to_step = ${slices > 1 ? `min(from_step + ${perSlice}u, ${stepsInMemory})` : stepsInMemory};
         var w_at = w_start + ${weights}u + (${first} + from_step) * ${groups}u + t;
-        var x_at = ${from}u + from_step * ${stride}u + g * ${per / 4}u;
+        let x_within = g * ${per / 4}u;
         var at_step = from_step;
         for (; at_step + ${unroll}u <= to_step; at_step += ${unroll}u) { ${steps(unroll)} }
         for (; at_step < to_step; at_step++) { ${steps(1)} }
       }`;
   const store = (c: string, unit: string, q: string): string =>
-    `${to}u + (${c} * ${groups}u + ${unit} % ${groups}u) * ${stride}u + (${unit} / ${groups}u) * ${per / 4}u + ${q}`;
+    placed(to, stride, `${c} * ${groups}u + ${unit} % ${groups}u`, `(${unit} / ${groups}u) * ${per / 4}u + ${q}`);
   // What lies beyond the last column counts as 0 in the next layer, whatever the activation makes of 0.
   const guarded = (value: string, column: string): string =>
     n % 4 === 0 ? value : `select(vec4<f32>(), ${value}, ${column} < ${n}u)`;
@@ -286,7 +309,7 @@ ${
           let q = e / held;
           let row = row0 + q * 4u;
           let column = (k0 + feature) * blocks[z].x_column;
-          memory[${from}u + feature * ${stride}u + q] = vec4<f32>(${range(4)
+          ${placed(from, stride, 'feature', 'q')} = vec4<f32>(${range(4)
             .map((r) => `x[at_x(z, min(row + ${r}u, m - 1u)) + column]`)
             .join(', ')});
         }
@@ -300,10 +323,10 @@ ${
 }
 ${
   options.normalizes && i === layers.length - 1
-    ? `${collected(cut, from)}\n${normalized(options, bias, to)}`
+    ? `${collected(cut, stride, from)}\n${normalized(options, stride, bias, to)}`
     : slices > 1
       ? `${i === 0 ? '' : '      workgroupBarrier();\n'}      if (busy) {
-${registers.map(({ name }, r) => `        memory[${from}u + ${r * slices * units}u + slice * ${units}u + unit] = ${name};`).join('\n')}
+${registers.map(({ name }, r) => `        ${flat(stride, `${from + r * slices * units}u + slice * ${units}u + unit`)} = ${name};`).join('\n')}
       }
       workgroupBarrier();
       for (var e = thread; e < ${registers.length * units}u; e += ${threads}u) {
@@ -312,23 +335,23 @@ ${registers.map(({ name }, r) => `        memory[${from}u + ${r * slices * units
         let q = e / ${units}u % ${qs.length}u;
         let first = ${from}u + (e / ${units}u) * ${slices * units}u + made;
         var sum = vec4<f32>(weights[w_start + ${bias}u + made % ${groups}u][c]);
-        for (var s = 0u; s < ${slices}u; s++) { sum += memory[first + s * ${units}u]; }
-        memory[${store('c', 'made', 'q')}] = ${finished('sum', `(made % ${groups}u) * 4u + c`)};
+        for (var s = 0u; s < ${slices}u; s++) { let at = first + s * ${units}u; sum += ${flat(stride, 'at')}; }
+        ${store('c', 'made', 'q')} = ${finished('sum', `(made % ${groups}u) * 4u + c`)};
       }`
       : `      if (busy) {
         let bias = weights[w_start + ${bias}u + t];
 ${registers
   .map(({ name, c, q }) => {
     const sum = `${name} + bias.${'xyzw'[c]}`;
-    return `        memory[${store(`${c}u`, 'unit', `${q}u`)}] = ${activation ? sum : guarded(sum, `t * 4u + ${c}u`)};`;
+    return `        ${store(`${c}u`, 'unit', `${q}u`)} = ${activation ? sum : guarded(sum, `t * 4u + ${c}u`)};`;
   })
   .join('\n')}
 ${
   activation
     ? `        // Its own results again: one place for the function, since compilers inline it.
         for (var e = 0u; e < ${parts}u; e++) {
-          let at = ${store(`(e / ${qs.length}u)`, 'unit', `e % ${qs.length}u`)};
-          memory[at] = ${finished('memory[at]', `t * 4u + e / ${qs.length}u`)};
+          let made = ${store(`(e / ${qs.length}u)`, 'unit', `e % ${qs.length}u`)};
+          ${store(`(e / ${qs.length}u)`, 'unit', `e % ${qs.length}u`)} = ${finished('made', `t * 4u + e / ${qs.length}u`)};
         }`
     : ''
 }
@@ -340,7 +363,8 @@ ${
 
 function stored({ layers, rows, threads, hasAddend, finish }: PerceptronOptions, { bases, stride }: Plan): string {
   const { n } = layers.at(-1)!;
-  const element = `memory[${bases[layers.length % 2]!}u + ((column % 4u) * ${columnGroups(n)}u + column / 4u) * ${stride}u + in_tile / 4u][in_tile % 4u]`;
+  const place = `(column % 4u) * ${columnGroups(n)}u + column / 4u`;
+  const element = `${placed(bases[layers.length % 2]!, stride, place, 'in_tile / 4u')}[in_tile % 4u]`;
   const read = (o: string): string => `${o}[at_${o}(z, row) + column * blocks[z].${o}_column]`;
   const sum = hasAddend ? `${element} + ${read('addend')}` : element;
   const others = (finish?.others ?? []).map((_, i) => read(`other${i}`));
@@ -355,11 +379,11 @@ function stored({ layers, rows, threads, hasAddend, finish }: PerceptronOptions,
 }
 
 /** The parts of a sum that slices have of 4 x 4 results, in the registers of the first. */
-function collected({ units, slices }: Cut, memory: number): string {
+function collected({ units, slices }: Cut, stride: number, memory: number): string {
   if (slices === 1) return '';
   const registers = range(4);
   const at = (slice: string, c: number): string =>
-    `memory[${memory + c * units}u + (${slice} - 1u) * ${4 * units}u + unit]`;
+    flat(stride, `${memory + c * units}u + (${slice} - 1u) * ${4 * units}u + unit`);
   return `      workgroupBarrier();
       if (slice > 0u && busy) {
 ${registers.map((c) => `        ${at('slice', c)} = s${c}_0;`).join('\n')}
@@ -373,6 +397,7 @@ ${registers.map((c) => `        s${c}_0 += ${at('s', c)};`).join('\n')}
 /** Finishes and normalizes what invocations have of their rows, 4 x 4 results in registers s0_0 to s3_0, and stores it. */
 function normalized(
   { layers, rows, hasAddend, finish, vectors }: PerceptronOptions,
+  stride: number,
   bias: number,
   memory: number,
 ): string {
@@ -400,18 +425,18 @@ function normalized(
   };
   const sums = { sums: memory, squares: memory + groups * (rows / 4) };
   const total = (of: keyof typeof sums): string => `      var total_${of} = vec4<f32>();
-      for (var l = 0u; l < ${groups}u; l++) { total_${of} += memory[${sums[of]}u + g * ${groups}u + l]; }`;
+      for (var l = 0u; l < ${groups}u; l++) { let at = ${sums[of]}u + g * ${groups}u + l; total_${of} += ${flat(stride, 'at')}; }`;
   return `      let bias = weights[w_start + ${bias}u + t];
 ${fours.map((c) => `      s${c}_0 += bias.${'xyzw'[c]};`).join('\n')}
 ${fours.map((r) => `      let at_row${r} = min(row0 + g * 4u + ${r}u, m - 1u);`).join('\n')}
 ${operands.flatMap((o) => fours.map((r) => `      let ${o}${r} = ${load(o, r)};`)).join('\n')}
 ${fours.map((c) => `      s${c}_0 = vec4<f32>(${fours.map((r) => result(r, c)).join(', ')});`).join('\n')}
-      if (slice == 0u) { memory[${sums.sums}u + unit] = s0_0 + s1_0 + s2_0 + s3_0; }
+      if (slice == 0u) { ${flat(stride, `${sums.sums}u + unit`)} = s0_0 + s1_0 + s2_0 + s3_0; }
       workgroupBarrier();
 ${total('sums')}
       let mean = total_sums / ${n}.0;
 ${fours.map((c) => `      s${c}_0 -= mean;`).join('\n')}
-      if (slice == 0u) { memory[${sums.squares}u + unit] = s0_0 * s0_0 + s1_0 * s1_0 + s2_0 * s2_0 + s3_0 * s3_0; }
+      if (slice == 0u) { ${flat(stride, `${sums.squares}u + unit`)} = s0_0 * s0_0 + s1_0 * s1_0 + s2_0 * s2_0 + s3_0 * s3_0; }
       workgroupBarrier();
 ${total('squares')}
       let inverse = 1.0 / sqrt(total_squares / ${n}.0 + blocks[z].epsilon);

@@ -1,7 +1,4 @@
-import { basename, extname } from 'node:path';
-import { BraidError } from '../runtime/errors.js';
 import { GraphEngine, WebGpuBackend } from '../runtime/index.js';
-import type { Graph } from '../runtime/graph/graph.js';
 import type { DeviceInfo, Engine, LoadOptions, LoadReport, Model, ModelSource, ScheduleOptions } from './api.js';
 import {
   openDevice,
@@ -11,9 +8,9 @@ import {
   type AdapterChoice,
   type FoundAdapter,
 } from './device/index.js';
-import { importOnnx, importOnnxFile } from './onnx/index.js';
+import { readSource, sharedBySource } from './source.js';
 import { TraceFile } from './trace.js';
-import { buildZoo, zooSharedInputs } from './zoo/index.js';
+import { readTiles } from './tuning/files.js';
 
 export interface LocalEngineSettings {
   readonly adapter: AdapterChoice;
@@ -44,7 +41,8 @@ export class LocalEngine implements Engine {
     const device = await openDevice(found.adapter);
     const options = { ...(schedule ? { schedule } : {}), ...(file ? { trace: file } : {}) };
     const stopPacing = pacePolling(found.info.software ? POLL_MS.software : POLL_MS.hardware);
-    const backend = new WebGpuBackend(device, { adapterInfo: found.adapter.info });
+    const tiles = await readTiles(found.info, device.limits);
+    const backend = new WebGpuBackend(device, { adapterInfo: found.adapter.info, ...(tiles ? { tiles } : {}) });
     return new LocalEngine(new GraphEngine(backend, options), found, stopPacing, file);
   }
 
@@ -70,24 +68,5 @@ export class LocalEngine implements Engine {
     this.#stopPacing();
     this.#trace?.close();
     this.#found.release();
-  }
-}
-
-function sharedBySource(source: ModelSource): readonly string[] | undefined {
-  return source.kind === 'zoo' && source.shared ? zooSharedInputs(source.model, source.scale) : undefined;
-}
-
-async function readSource(source: ModelSource): Promise<Graph> {
-  switch (source.kind) {
-    case 'file':
-      return importOnnxFile(source.path, { name: basename(source.path, extname(source.path)) });
-    case 'bytes':
-      return importOnnx(source.bytes, source.name === undefined ? {} : { name: source.name });
-    case 'zoo':
-      return { ...buildZoo(source.model, source.scale), name: source.model };
-    case 'graph':
-      return source.graph;
-    default:
-      throw new BraidError('REQUEST_INVALID', `unknown model source ${JSON.stringify(source satisfies never)}`);
   }
 }

@@ -15,6 +15,7 @@ import { measureAccuracy, takeSample, type Accuracy } from '../../runtime/accura
 import { compile, WebGpuBackend, type DispatchTime, type Precision } from '../../runtime/index.js';
 import { PRODUCT_PRECISIONS, type ProductPrecision } from '../../runtime/compile/kernel.js';
 import { openDevice, requireAdapter } from '../../src/device/index.js';
+import { readTiles } from '../../src/tuning/files.js';
 import { buildZoo, zooInputs, zooNames } from '../../src/zoo/index.js';
 
 function median(values: readonly number[]): number {
@@ -58,6 +59,7 @@ const options = new Command('profile')
   .addOption(
     new Option('--products <precision>', 'as what they multiply').choices(PRODUCT_PRECISIONS).default('float32'),
   )
+  .option('--no-tiles', 'choose tiles by the rule alone')
   .option('--json <file>', 'write the figures')
   .parse()
   .opts<{
@@ -69,11 +71,14 @@ const options = new Command('profile')
     tables?: string;
     weights?: string;
     products: ProductPrecision;
+    tiles: boolean;
     json?: string;
   }>();
 
 const { adapter, info, release } = await requireAdapter('auto');
-const backend = new WebGpuBackend(await openDevice(adapter), { adapterInfo: adapter.info });
+const device = await openDevice(adapter);
+const tiles = options.tiles ? await readTiles(info, device.limits) : undefined;
+const backend = new WebGpuBackend(device, { adapterInfo: adapter.info, ...(tiles ? { tiles } : {}) });
 interface Figures {
   readonly model: string;
   readonly precision: Precision;

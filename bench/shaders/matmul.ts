@@ -11,59 +11,37 @@ import { Command, Option } from 'commander';
 import { multipliesHalves } from '../../runtime/backends/webgpu/adapter.js';
 import { PRODUCT_PRECISIONS, type ProductPrecision } from '../../runtime/compile/kernel.js';
 import { matMul, type MatMulTile } from '../../shaders/matmul.js';
-import { blockedBytes, blockedThreads, type BlockedTile } from '../../shaders/matmul_blocked.js';
+import type { BlockedTile } from '../../shaders/matmul_blocked.js';
 import { subgroupBytes, subgroupThreads, type SubgroupTile } from '../../shaders/matmul_subgroup.js';
 import { openDevice, requireAdapter } from '../../src/device/index.js';
-import { Product, type Shape } from './product.js';
+import { productTiles } from '../../src/tuning/candidates.js';
+import { Product, type Shape } from '../../src/tuning/product.js';
 
+/** Layers of the zoo's models, rows of 429 and 479 elements a multiple of 4 apart, as plans have them. */
 function shapesOf(rows: readonly number[]): Shape[] {
+  const [stored, turned] = [false, true].map((transposed) => ({ transposed }));
   return rows.flatMap((m) => [
-    { label: 'wnd 0', m, n: 1024, k: 429, transposed: true },
-    { label: 'wnd 1', m, n: 512, k: 1024, transposed: true },
-    { label: 'wnd 2', m, n: 256, k: 512, transposed: true },
-    { label: 'dlrm top 0', m, n: 1024, k: 479, transposed: true },
-    { label: 'dlrm top 1', m, n: 1024, k: 1024, transposed: true },
-    { label: 'dlrm bottom 2', m, n: 128, k: 256, transposed: true },
-    { label: 'din 1', m: m * 100, n: 40, k: 80, transposed: false },
-    { label: 'bst q', m: m * 21, n: 64, k: 64, transposed: false },
-    { label: 'bst ffn', m: m * 21, n: 256, k: 64, transposed: false },
-    { label: 'bst top 0', m, n: 1024, k: 1856, transposed: true },
-    { label: 'plain', m, n: 1024, k: 1024, transposed: false },
+    { label: 'wnd 0', m, n: 1024, k: 429, pitch: 432, ...stored! },
+    { label: 'wnd 0, words', m, n: 1024, k: 429, ...stored! },
+    { label: 'wnd 1', m, n: 512, k: 1024, ...stored! },
+    { label: 'wnd 2', m, n: 256, k: 512, ...stored! },
+    { label: 'dlrm top 0', m, n: 1024, k: 479, pitch: 480, ...stored! },
+    { label: 'dlrm top 1', m, n: 1024, k: 1024, ...stored! },
+    { label: 'dlrm bottom 2', m, n: 128, k: 256, ...stored! },
+    { label: 'din 1', m: m * 100, n: 40, k: 80, ...stored! },
+    { label: 'bst q', m: m * 21, n: 64, k: 64, ...stored! },
+    { label: 'bst ffn', m: m * 21, n: 256, k: 64, ...stored! },
+    { label: 'bst top 0', m, n: 1024, k: 1856, ...stored! },
+    { label: 'transposed', m, n: 1024, k: 1024, ...turned! },
   ]);
 }
 
 type Loads = Pick<BlockedTile, 'a' | 'b'>;
 
-function loadsOf({ k, n, transposed }: Shape): Loads {
-  const isWhole = k % 4 === 0;
+function loadsOf({ k, n, transposed, pitch = k }: Shape): Loads {
+  const isWhole = pitch % 4 === 0;
   const b = transposed ? (isWhole ? 'along' : 'words') : n % 4 === 0 ? 'across' : 'words';
   return { a: isWhole ? 'along' : 'words', b };
-}
-
-function blockedTiles(loads: Loads): BlockedTile[] {
-  const sizes: [tileM: number, tileN: number, tileK: number, threadM: number, threadN: number][] = [
-    [32, 32, 16, 4, 4],
-    [32, 64, 16, 4, 4],
-    [64, 32, 16, 4, 4],
-    [64, 40, 16, 8, 4],
-    [64, 64, 16, 4, 4],
-    [64, 64, 16, 8, 4],
-    [64, 64, 32, 8, 4],
-    [64, 64, 16, 8, 8],
-    [128, 64, 16, 8, 4],
-    [128, 64, 16, 8, 8],
-    [128, 128, 8, 8, 8],
-    [128, 128, 16, 8, 8],
-  ];
-  return sizes.map(([tileM, tileN, tileK, threadM, threadN]): BlockedTile => ({
-    kind: 'blocked',
-    tileM,
-    tileN,
-    tileK,
-    threadM,
-    threadN,
-    ...loads,
-  }));
 }
 
 function subgroupTiles(loads: Loads): SubgroupTile[] {
@@ -96,30 +74,13 @@ function subgroupTiles(loads: Loads): SubgroupTile[] {
 /** Tiles that a device can run and that are not mostly past the edges of the product. */
 function candidates(shape: Shape, products: ProductPrecision, { limits }: GPUDevice): MatMulTile[] {
   const loads = loadsOf(shape);
-  const all: (BlockedTile | SubgroupTile)[] = products === 'float16' ? subgroupTiles(loads) : blockedTiles(loads);
-  const fits = all.filter((tile) => {
-    const [threads, bytes] =
-      tile.kind === 'blocked'
-        ? [blockedThreads(tile), blockedBytes(tile)]
-        : [subgroupThreads(tile), subgroupBytes(tile)];
-    const columns = Math.ceil(shape.n / tile.tileN) * tile.tileN;
-    return (
-      threads <= limits.maxComputeInvocationsPerWorkgroup &&
-      bytes <= limits.maxComputeWorkgroupStorageSize &&
-      columns < 1.7 * shape.n
-    );
-  });
-  const cut: MatMulTile = {
-    kind: 'staged',
-    tileM: 32,
-    tileN: 32,
-    tileK: 64,
-    threadM: 4,
-    threadN: 4,
-    slices: 4,
-    ...loads,
-  };
-  return products === 'float32' ? [...fits, cut] : fits;
+  if (products === 'float32') return productTiles({ ...shape, ...loads }, limits);
+  return subgroupTiles(loads).filter(
+    (tile) =>
+      subgroupThreads(tile) <= limits.maxComputeInvocationsPerWorkgroup &&
+      subgroupBytes(tile) <= limits.maxComputeWorkgroupStorageSize &&
+      Math.ceil(shape.n / tile.tileN) * tile.tileN < 1.7 * shape.n,
+  );
 }
 
 const program = new Command('matmul')

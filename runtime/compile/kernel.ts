@@ -1,4 +1,6 @@
 import type { Bindings, Dim } from '../graph/dim.js';
+import type { MatMulTile } from '../../shaders/matmul.js';
+import type { Loads } from '../../shaders/matmul_loads.js';
 import type { WebGpuProgram } from '../../shaders/program.js';
 import type { PackedType, View } from './view.js';
 
@@ -18,9 +20,35 @@ export interface DeviceCaps {
 export const PRODUCT_PRECISIONS = ['float32', 'float16'] as const;
 export type ProductPrecision = (typeof PRODUCT_PRECISIONS)[number];
 
+/** A product of float32, as far as its best tile depends on it, for any number of rows. */
+export interface ProductShape {
+  readonly n: number;
+  readonly k: number;
+  /** How its operands can be read. */
+  readonly a: Exclude<Loads, 'across'>;
+  readonly b: Loads;
+  /** Whether the result and what is added to it can be read and written in fours. */
+  readonly vectors: boolean;
+  /** Whether B is stored as float16. */
+  readonly halves: boolean;
+}
+
+/** The tile that was fastest for m rows. */
+export interface MeasuredTile {
+  readonly m: number;
+  readonly tile: MatMulTile;
+}
+
+/** Tiles that were measured on a device, for products that were. */
+export interface MeasuredTiles {
+  /** By m; undefined where the product was not measured. @param m its rows, all batches together. */
+  find(shape: ProductShape, m: Dim): readonly MeasuredTile[] | undefined;
+}
+
 /** What kernels are chosen by: the device, and what a model is loaded with. */
 export interface KernelTarget extends DeviceCaps {
   readonly products: ProductPrecision;
+  readonly tiles?: MeasuredTiles;
 }
 
 /** Scalar operations and bytes of memory traffic, as formulas over the symbols. Each operand counts once. */

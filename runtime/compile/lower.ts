@@ -1,6 +1,6 @@
 import { QUERY_CODES } from '../../shaders/errors.js';
 import { BraidError } from '../errors.js';
-import { product, symbol, symbolsOf, type Dim } from '../graph/dim.js';
+import { mul, product, symbol, symbolsOf, type Dim } from '../graph/dim.js';
 import type { DataType } from '../graph/dtype.js';
 import { sizeOf, type Tensor } from '../graph/tensor.js';
 import { copyStep } from '../operators/elementwise/kernel.js';
@@ -54,6 +54,8 @@ export interface LowerOptions {
   readonly maxBindingBytes: number;
   /** Values to store as something else than their device type; see precision.ts. */
   readonly packed?: ReadonlyMap<string, PackedType>;
+  /** Elements from a row to the next of matrices that do not lie dense; see row-pitch.ts. */
+  readonly pitches?: ReadonlyMap<string, number>;
 }
 
 /**
@@ -67,14 +69,14 @@ class Destinations {
   readonly #members = new Map<Storage, Set<string>>();
   readonly #analyzed: AnalyzedGraph;
 
-  constructor(analyzed: AnalyzedGraph, makeStorage: (name: string, type: View['dtype'], size: Dim) => Storage) {
+  constructor(analyzed: AnalyzedGraph, make: (name: string, dtype: View['dtype'], shape: readonly Dim[]) => View) {
     this.#analyzed = analyzed;
     for (const node of analyzed.nodes) for (const name of node.node.outputs) this.#producers.set(name, node);
     for (const node of [...analyzed.nodes].reverse()) {
       if (node.node.op !== 'Concat') continue;
       const [name] = node.node.outputs as [string];
       const { dtype, shape } = node.outputs[0]!;
-      const result = this.#views.get(name) ?? denseView(makeStorage(name, dtype, product(shape)), dtype, shape);
+      const result = this.#views.get(name) ?? make(name, dtype, shape);
       this.#views.set(name, result);
       concatSlices(node.context, result).forEach((slice, i) => this.#place(node.node.inputs[i]!, slice));
     }
@@ -147,7 +149,7 @@ class Lowerer {
   constructor(analyzed: AnalyzedGraph, options: LowerOptions) {
     this.#analyzed = analyzed;
     this.#options = options;
-    this.#destinations = new Destinations(analyzed, (name, dtype, size) => this.#storage('temp', name, dtype, size));
+    this.#destinations = new Destinations(analyzed, (name, dtype, shape) => this.#result(name, dtype, shape));
   }
 
   run(): Program {
@@ -185,6 +187,14 @@ class Lowerer {
 
   #temp(name: string, dtype: DataType, shape: readonly Dim[]): View {
     return denseView(this.#storage('temp', name, dtype, product(shape)), dtype, shape);
+  }
+
+  /** Memory for a value of the graph. */
+  #result(name: string, dtype: DataType, shape: readonly Dim[]): View {
+    const pitch = this.#options.pitches?.get(name);
+    if (pitch === undefined) return this.#temp(name, dtype, shape);
+    const storage = this.#storage('temp', name, dtype, mul(shape[0]!, pitch));
+    return { ...denseView(storage, dtype, shape), strides: [pitch, 1] };
   }
 
   /** Results are read back from dense memory that the plan owns. */
@@ -295,7 +305,7 @@ class Lowerer {
       output: (index) => {
         const name = node.outputs[index]!;
         const { dtype, shape } = outputs[index]!;
-        const view = this.#destinations.get(name) ?? this.#temp(name, dtype, shape);
+        const view = this.#destinations.get(name) ?? this.#result(name, dtype, shape);
         this.#views.set(name, view);
         return view;
       },

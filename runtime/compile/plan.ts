@@ -10,6 +10,8 @@ import { fuseInteractions } from './interaction.js';
 import type { DeviceCaps, ProductPrecision } from './kernel.js';
 import type { LowerOptions, OutputSource, Program } from './lower.js';
 import { fusePerceptrons } from './perceptron.js';
+import { rowPitches } from './row-pitch.js';
+import { turnWeights } from './turned-weights.js';
 import { pickProducts } from './picked-product.js';
 import { checkPrecision, lowerWith, type Precision, type PrecisionReport } from './precision.js';
 import { analyzeRows, liftRows, rowFactor, type RowAnalysis } from './rows.js';
@@ -32,7 +34,7 @@ export interface ModelSettings {
   readonly products?: ProductPrecision;
 }
 
-export interface CompileOptions extends Omit<LowerOptions, 'packed'>, ModelSettings {
+export interface CompileOptions extends Omit<LowerOptions, 'packed' | 'pitches'>, ModelSettings {
   /** What the device can do, which decides what is fused. Default: a GPU with room for common workgroups. */
   readonly caps?: DeviceCaps;
 }
@@ -111,7 +113,9 @@ export function compile(graph: Graph, options: CompileOptions): Plan {
   const source = options.rows === 'lift' ? liftRows(graph) : graph;
   const shared = options.shared && options.shared.length > 0 ? shareInputs(source, options.shared) : undefined;
   const analyzed = shared ? analyze(shared.graph, shared.sharing) : analyze(source);
-  const { program, report } = lowerWith(fuse(analyzed, options.caps ?? COMMON_CAPS), options, precision);
+  const { caps = COMMON_CAPS, products = 'float32' } = options;
+  const fused = turnWeights(fuse(analyzed, caps), caps, products);
+  const { program, report } = lowerWith(fused, { ...options, pitches: rowPitches(fused, caps) }, precision);
   const shown = analyzeRows(analyzed);
   const { countsRows } = program;
   const rowAnalysis: RowAnalysis =
@@ -140,7 +144,7 @@ export function compile(graph: Graph, options: CompileOptions): Plan {
     otherSymbols: otherSymbols(analyzed),
     operators: countOperators(graph),
     foldedNodes: analyzed.foldedNodes,
-    products: options.products ?? 'float32',
+    products,
     parameters: program.weights.reduce((n, w) => n + w.tensor.data.length, 0),
     precision: report,
     notices: [...(shared?.graph ?? source).notices, ...report.outOfRange.map(outOfRangeNotice)],

@@ -1,6 +1,7 @@
 import type { Engine } from '../api.js';
 import type { describeDevices } from '../device/index.js';
 import type { EngineOptions } from '../engine.js';
+import type { tuneModel } from '../tuning/index.js';
 import type { SignalOptions } from '../server/shutdown.js';
 
 /** A stream that people read, or a program. */
@@ -22,5 +23,6 @@ export interface CliContext {
   readonly debug: boolean;
   openEngine(options: EngineOptions): Promise<Engine>;
   describeDevices(): Promise<DeviceReport>;
+  readonly tuneModel: typeof tuneModel;
   readonly signals?: SignalOptions;
 }

@@ -2,12 +2,13 @@
 import type { CliContext } from './context.js';
 import { runCli } from './program.js';
 
-// Engine and discovery load a native module, which --help and usage errors need not wait for.
+// Engine, tuner and discovery load a native module, which --help and usage errors need not wait for.
 const context: CliContext = {
   out: process.stdout,
   err: process.stderr,
   debug: process.env.BRAID_DEBUG === '1',
   openEngine: async (options) => (await import('../engine.js')).openEngine(options),
+  tuneModel: async (source, options) => (await import('../tuning/index.js')).tuneModel(source, options),
   describeDevices: async () => (await import('../device/index.js')).describeDevices(),
 };
 

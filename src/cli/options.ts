@@ -46,7 +46,7 @@ function parseMilliseconds(text: string): number {
   return ms;
 }
 
-function parseCount(text: string): number {
+export function parseCount(text: string): number {
   const count = /^\d+$/.test(text) ? Number(text) : 0;
   if (count < 1 || !Number.isSafeInteger(count)) throw new InvalidArgumentError('expected a whole number, 1 or more.');
   return count;

@@ -7,10 +7,11 @@ import { doctorCommand } from './commands/doctor.js';
 import { inspectCommand } from './commands/inspect.js';
 import { runCommand } from './commands/run.js';
 import { serveCommand } from './commands/serve.js';
+import { tuneCommand } from './commands/tune.js';
 import type { CliContext } from './context.js';
 import { EXIT, reportError, type ExitCode } from './exit.js';
 
-const COMMANDS = [serveCommand, demoCommand, runCommand, checkCommand, inspectCommand, doctorCommand];
+const COMMANDS = [serveCommand, demoCommand, runCommand, checkCommand, inspectCommand, tuneCommand, doctorCommand];
 
 /**
  * Runs the command line and reports its errors.

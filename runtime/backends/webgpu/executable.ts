@@ -14,7 +14,7 @@ import type { PipelineCache } from './pipelines.js';
 import { groupSteps, type DispatchGroup } from '../common/schedule.js';
 import { ERROR_HEADER_BYTES, ERROR_RECORD_BYTES, WaveData, type ReadbackPlace } from '../common/wave-data.js';
 import { WeightBuffers } from './weights.js';
-import type { DeviceCaps } from '../../compile/kernel.js';
+import type { DeviceCaps, MeasuredTiles } from '../../compile/kernel.js';
 
 /** Before the inputs in staging memory: what goes to the head of the error buffer. */
 const STAGING_HEADER_BYTES = REGION_ALIGNMENT;
@@ -36,6 +36,7 @@ export interface WebGpuContext {
   readonly caps: DeviceCaps;
   readonly pipelines: PipelineCache;
   readonly sideBySide: SideBySide;
+  readonly tiles: MeasuredTiles | undefined;
   readonly memory: SharedMemory;
   readonly slots: readonly Slot[];
   /** Largest arena that a plan is laid out for. */
@@ -102,6 +103,7 @@ export class WebGpuExecutable implements Executable {
             ? 'in'
             : `a${colors.get(storage)}`;
       const { device, pipelines, memory, sideBySide } = context;
+      const tiles = context.tiles ? { tiles: context.tiles } : {};
       const host: DispatchHost = {
         device,
         pipelines,
@@ -116,7 +118,7 @@ export class WebGpuExecutable implements Executable {
         },
         generation: () => memory.generation,
       };
-      const groups = groupSteps(plan.program.steps, { ...context.caps, products: plan.products }, bufferKey);
+      const groups = groupSteps(plan.program.steps, { ...context.caps, products: plan.products, ...tiles }, bufferKey);
       const dispatches = await Dispatches.create(host, groups, (done, total) => onProgress('pipelines', done, total));
       executable = new WebGpuExecutable(context, plan, weights, groups, colors, dispatches);
       executable.#reserveAhead();

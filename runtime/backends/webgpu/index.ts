@@ -1,4 +1,4 @@
-import type { DeviceCaps } from '../../compile/kernel.js';
+import type { DeviceCaps, MeasuredTiles } from '../../compile/kernel.js';
 import type { Plan } from '../../compile/plan.js';
 import { BraidError } from '../../errors.js';
 import type { Backend, DeviceMemoryReport, Executable } from '../backend.js';
@@ -24,6 +24,8 @@ export interface WebGpuOptions {
    * software adapter, which compiles slowly and where nothing runs side by side.
    */
   readonly sideBySide?: SideBySide;
+  /** Tiles of matrix products that were measured on this device; others are chosen by a rule. */
+  readonly tiles?: MeasuredTiles;
   /** The information of the adapter that the device is of, which may tell more than the device's. */
   readonly adapterInfo?: GPUAdapterInfo;
   /** Largest binding to use, for tests of cut tables. Default: the device's. */
@@ -75,6 +77,7 @@ export class WebGpuBackend implements Backend {
       caps: this.caps,
       pipelines: new PipelineCache(device),
       sideBySide: options.sideBySide ?? (this.caps.software ? 'none' : 'memory'),
+      tiles: options.tiles,
       memory: this.#memory,
       slots: this.#slots,
       arenaBytes: Math.min(options.arenaBytes ?? (this.caps.software ? 2 ** 28 : 2 ** 30), deviceBinding),

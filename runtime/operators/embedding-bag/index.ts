@@ -3,9 +3,10 @@ import { enterRow, readFour, type FourType } from '../../../shaders/packed.js';
 import type { PackedUse } from '../../compile/kernel.js';
 import type { Lowering } from '../../compile/lowering.js';
 import { isWhole } from '../../compile/packed.js';
-import { deviceType, isAligned, storedType, type View } from '../../compile/view.js';
+import { deviceBytes, deviceType, isAligned, storedType, type View } from '../../compile/view.js';
 import { add, ceilDivide, divideExact, equal, mul, product, shapeText, sub, type Dim } from '../../graph/dim.js';
 import { BRAID_DOMAIN } from '../composite.js';
+import { trafficBytes } from '../elementwise/kernel.js';
 import { placeOf, requireIndices } from '../indexing/gather.js';
 import { checkIndices, indexedStep, wordsOf } from '../indexing/step.js';
 import type { NodeContext, Operator } from '../operator.js';
@@ -202,6 +203,11 @@ const EMBEDDING_BAG: Operator = {
           helpers: INDEX_HELPERS,
           reportsErrors: true,
           operations: mul(FEATURES, 8),
+          // Of the table what the ids ask for, whatever lies in a cache.
+          bytes: add(
+            mul(mul(total, features), deviceBytes(storedType(view))),
+            trafficBytes([ids, into, ...(before ? [before] : []), ...(samples ? [samples] : [])]),
+          ),
           detail: `${mode}${first === 0 ? '' : ` from row ${first}`}`,
           body({ at, place }) {
             const index = fixed === undefined ? ['j'] : ['c0', 'j - start'];

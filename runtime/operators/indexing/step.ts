@@ -25,6 +25,8 @@ export interface IndexedCall {
   readonly reportsErrors?: boolean;
   /** Scalar operations an element. */
   readonly operations?: Dim;
+  /** Memory traffic. Default: every operand once. */
+  readonly bytes?: Dim;
   readonly detail?: string;
   body(access: IndexedAccess): string;
 }
@@ -45,7 +47,10 @@ export function indexedStep(call: IndexedCall): Omit<Step, 'node'> {
       }),
       ...writes.map(([, view]) => ({ view, access: 'write' as const })),
     ],
-    cost: { operations: mul(count, call.operations ?? 1), bytes: trafficBytes(all.map(([, view]) => view)) },
+    cost: {
+      operations: mul(count, call.operations ?? 1),
+      bytes: call.bytes ?? trafficBytes(all.map(([, view]) => view)),
+    },
     bound: 'memory',
     detail: call.detail ?? '',
     webgpu(caps) {

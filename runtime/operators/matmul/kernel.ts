@@ -1,15 +1,23 @@
 import { DIRECT_WORKGROUP, matMul, ROWS_WORKGROUP, type MatMulTile } from '../../../shaders/matmul.js';
-import type { BlockedTile } from '../../../shaders/matmul_blocked.js';
-
-import type { StagedTile } from '../../../shaders/matmul_staged.js';
 import type { SubgroupTile } from '../../../shaders/matmul_subgroup.js';
 import type { WebGpuProgram } from '../../../shaders/program.js';
 import type { DeviceCaps, KernelTarget, ParameterValue, Step } from '../../compile/kernel.js';
-import { isAligned, type View } from '../../compile/view.js';
-import { divideExact, equal, evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
+import type { View } from '../../compile/view.js';
+import { equal, evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
 import { trafficBytes } from '../elementwise/kernel.js';
 import type { ChainCode } from '../elementwise/chain.js';
 import { finishForm } from './finish.js';
+import { measuredChoice } from './measured.js';
+import {
+  areVectors,
+  blocked,
+  loadsOf,
+  outer,
+  raggedLoadsOf,
+  staged,
+  type OperandLoads,
+  type TileChoice,
+} from './tiles.js';
 
 /** A batched product whose batch dimensions have been merged to two. */
 export interface MatMulCall {
@@ -53,42 +61,8 @@ const REFERENCE_TILE = staged([64, 64, 16], [4, 4], 1, { a: 'words', b: 'words' 
 const FEWEST_TILES = 48;
 const FEW_TILES = 132;
 const MANY_TILES = 512;
-
-/** A tile, and others for numbers of tiles of 64x64 from `from` to below `below`. */
-interface TileChoice {
-  readonly tile: MatMulTile;
-  readonly others: readonly { readonly tile: MatMulTile; readonly from: number; readonly below: number }[];
-}
-
-/** What the operands allow to be read in vectors of 4. Storages begin on multiples of more than that. */
-function loadsOf(a: View, b: View): OperandLoads {
-  const whole = (dim: Dim): boolean => divideExact(dim, 4) !== undefined && !equal(dim, 0);
-  const [k, n] = [a.shape[3]!, b.shape[3]!];
-  const aAlong = equal(a.strides[3]!, 1) && whole(k) && isAligned(a, [0, 1, 2]);
-  const bAlong = equal(b.strides[2]!, 1) && whole(k) && isAligned(b, [0, 1, 3]);
-  const bAcross = equal(b.strides[3]!, 1) && whole(n) && isAligned(b, [0, 1, 2]);
-  return { a: aAlong ? 'along' : 'words', b: bAcross ? 'across' : bAlong ? 'along' : 'words' };
-}
-
-/** What the layout of the operands says about how to read them. */
-type OperandLoads = Pick<StagedTile, 'a' | 'b'>;
-
-function blocked(
-  [tileM, tileN, tileK]: readonly [number, number, number],
-  [threadM, threadN]: readonly [number, number],
-  loads: OperandLoads,
-): BlockedTile {
-  return { kind: 'blocked', tileM, tileN, tileK, threadM, threadN, ...loads };
-}
-
-function staged(
-  [tileM, tileN, tileK]: readonly [number, number, number],
-  [threadM, threadN]: readonly [4 | 8, 4 | 8],
-  slices: 1 | 4,
-  loads: OperandLoads,
-): StagedTile {
-  return { kind: 'staged', tileM, tileN, tileK, threadM, threadN, slices, ...loads };
-}
+/** From here on larger tiles of outer products pay. */
+const MOST_TILES = 768;
 
 /** So few rows or columns that an element of the other operand serves few operations. */
 function isThin(dim: Dim): boolean {
@@ -117,6 +91,8 @@ function chooseTile(a: View, b: View, caps: DeviceCaps): TileChoice {
   // Neighbouring invocations read neighbouring columns of B, all of them the same words of A.
   if (most(m, 1) && equal(b.strides[3]!, 1)) return only(TILES.line);
   const loads = loadsOf(a, b);
+  if (!most(n, 63) && !most(m, 32) && loads.b === 'across' && raggedLoadsOf(a, b).a === 'along')
+    return chooseOuterTile(a, b);
   if (most(n, 32) || most(m, 32)) return only(blocked([32, 32, 16], [4, 4], loads));
   // A tile of up to 64 columns is as wide as the product.
   const columns = most(n, 64) ? Math.ceil((n as number) / 4) * 4 : 64;
@@ -132,6 +108,38 @@ function chooseTile(a: View, b: View, caps: DeviceCaps): TileChoice {
   const many = { tile: blocked([128, 64, 16], [8, 8], loads), from: MANY_TILES, below: Number.POSITIVE_INFINITY };
   const isLarge = !most(n, 63) && loads.b !== 'along';
   return { tile: wide, others: [fewest, few, ...(isLarge ? [many] : [])] };
+}
+
+/** Rows of A in vectors, columns of B too: sums of outer products, but for few tiles, which are cut along k where that is whole. */
+function chooseOuterTile(a: View, b: View): TileChoice {
+  const k = a.shape[3]!;
+  const tile = outer([64, 64, 16], [8, 8], 1, k, 'along');
+  if (typeof k === 'number' && k <= 64) return { tile, others: [] };
+  const loads = loadsOf(a, b);
+  const isWhole = loads.a === 'along';
+  const n = b.shape[3]!;
+  const isWide = typeof n !== 'number' || n >= 128;
+  const large = {
+    tile: outer([128, 128, 8], [8, 8], 2, k, 'along'),
+    from: MOST_TILES,
+    below: Number.POSITIVE_INFINITY,
+  };
+  return {
+    tile,
+    others: [
+      {
+        tile: isWhole ? staged([32, 32, 64], [4, 4], 4, loads) : outer([32, 32, 32], [4, 4], 1, k, 'along'),
+        from: 0,
+        below: FEWEST_TILES,
+      },
+      {
+        tile: isWhole ? blocked([64, 32, 16], [4, 4], loads) : outer([32, 64, 16], [4, 4], 2, k, 'along'),
+        from: FEWEST_TILES,
+        below: FEW_TILES,
+      },
+      ...(isWide ? [large] : []),
+    ],
+  };
 }
 
 function subgroup(
@@ -183,6 +191,7 @@ function pickedTile(a: View, b: View, caps: DeviceCaps): TileChoice {
 export function workgroupsOf(tile: MatMulTile, m: number, n: number, batches: number): number {
   switch (tile.kind) {
     case 'blocked':
+    case 'outer':
     case 'staged':
     case 'subgroup':
       return Math.ceil(m / tile.tileM) * Math.ceil(n / tile.tileN) * batches;
@@ -230,7 +239,10 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
     webgpu(caps: KernelTarget) {
       const plain = caps.products === 'float16' && caps.multipliesHalves ? chooseHalfTile : chooseTile;
       const choose = modulator ? modulatedTile : picks ? pickedTile : plain;
-      const { tile, others } = choose(a, b, caps);
+      const stored = [output, ...(bias ? [bias] : []), ...read];
+      const isPlain = !modulator && !picks && plain === chooseTile;
+      const { tile, others, countedIn } =
+        (isPlain ? measuredChoice(a, b, stored, caps) : undefined) ?? choose(a, b, caps);
       const programOf = (cut: MatMulTile): WebGpuProgram =>
         matMul({
           tile: cut,
@@ -238,6 +250,7 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
           modulated: modulator !== undefined,
           picked: picks !== undefined,
           halves: b.storage.type === 'f16',
+          vectors: cut.kind === 'outer' && areVectors(n, stored),
           ...finishForm(finish, read),
         });
       const workgroups = (cut: MatMulTile, bindings: Bindings): number => {
@@ -274,8 +287,11 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
             program: programOf(other.tile),
             workgroups: (bindings) => workgroups(other.tile, bindings),
             suits(bindings) {
-              const tiles = workgroups(REFERENCE_TILE, bindings);
-              return tiles >= other.from && tiles < other.below;
+              const size =
+                countedIn === 'rows'
+                  ? evaluate(mul(m, mul(outer, inner)), bindings)
+                  : workgroups(REFERENCE_TILE, bindings);
+              return size >= other.from && size < other.below;
             },
           })),
         },

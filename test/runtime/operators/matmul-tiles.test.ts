@@ -2,8 +2,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { evaluateGraph, GraphBuilder, GraphEngine, type Graph } from '../../../runtime/index.js';
 import { Random, SEED } from '../../support/cases.js';
 import { openBackend } from '../../support/device.js';
-import { Product } from '../../../bench/shaders/product.js';
+import { Product } from '../../../src/tuning/product.js';
 import { openDevice, requireAdapter, type FoundAdapter } from '../../../src/device/index.js';
+import { outer } from '../../../runtime/operators/matmul/tiles.js';
 import type { MatMulTile } from '../../../shaders/matmul.js';
 import type { BlockedTile } from '../../../shaders/matmul_blocked.js';
 
@@ -26,6 +27,7 @@ const CASES: [kernel: string, k: number, n: number, transB: 0 | 1, rows: number[
   ['.. of vectors, weight and activations along k', 20, 76, 1, [1, 65, 130]],
   ['.. of vectors, weight across', 4, 68, 0, [1, 65]],
   ['.. as wide as the product', 4, 36, 1, [65]],
+  ['a weight of columns that are not whole fours', 20, 70, 1, [65]],
 ];
 
 describe('the matrix products that a GPU takes', () => {
@@ -68,6 +70,17 @@ const TILES: [tileM: number, tileN: number, tileK: number, threadM: number, thre
   [128, 64, 16, 8, 8, 'kn'],
 ];
 
+/** Of outer products: the first step count and how rows of A lie, whole fours apart or not. */
+const OUTER_TILES: [tileM: number, tileN: number, tileK: number, threadM: number, threadN: number, steps: 1 | 2][] = [
+  [32, 32, 16, 4, 4, 1],
+  [32, 64, 16, 4, 4, 2],
+  [64, 32, 16, 4, 4, 2],
+  [64, 64, 16, 8, 4, 1],
+  [64, 64, 16, 8, 8, 2],
+  [128, 64, 8, 8, 8, 1],
+  [128, 64, 16, 8, 8, 2],
+];
+
 const LOADS = { w: 'words', k: 'along', n: 'across' } as const;
 
 // One kernel each: a software adapter takes its time to compile what a model would have ready for all its sizes.
@@ -84,9 +97,16 @@ describe('a tile', () => {
     found.release();
   });
 
-  async function deviation(tile: MatMulTile, m: number, n: number, k: number, transposed: boolean): Promise<number> {
-    const product = new Product(device, { label: 'test', m, n, k, transposed });
-    const run = await product.prepare(tile, false);
+  async function deviation(
+    tile: MatMulTile,
+    m: number,
+    n: number,
+    k: number,
+    transposed: boolean,
+    { pitch = k, halves = false } = {},
+  ): Promise<number> {
+    const product = new Product(device, { label: 'test', m, n, k, transposed, pitch });
+    const run = await product.prepare(tile, halves);
     const worst = (await run(1, 1)).deviation;
     product.destroy();
     return worst;
@@ -102,6 +122,20 @@ describe('a tile', () => {
       const k = 2 * tileK + (a === 'words' ? 3 : 4);
       expect(await deviation(tile, 2 * tileM + 3, 2 * tileN + 4, k, b !== 'across')).toBeLessThan(1e-6);
       expect(await deviation(tile, 1, 4, 4, b !== 'across')).toBeLessThan(1e-6);
+    },
+  );
+
+  it.each(OUTER_TILES)(
+    'of outer products, %i x %i x %i, registers of %i x %i, %i steps in memory',
+    async (tileM, tileN, tileK, threadM, threadN, steps) => {
+      const of = (k: number, a: 'along' | 'words'): MatMulTile =>
+        outer([tileM, tileN, tileK], [threadM, threadN], steps, k, a);
+      const [m, n, k] = [2 * tileM + 3, 2 * tileN + 4, 2 * tileK + 3];
+      expect(await deviation(of(k, 'along'), m, n, k, false, { pitch: k + 1 })).toBeLessThan(1e-6);
+      expect(await deviation(of(k, 'words'), m, n, k, false, { halves: true })).toBeLessThan(1e-6);
+      expect(await deviation(of(k + 1, 'along'), m, n, k + 1, false)).toBeLessThan(1e-6);
+      expect(await deviation(of(2 * tileK, 'along'), m, n, 2 * tileK, false)).toBeLessThan(1e-6);
+      expect(await deviation(of(4, 'along'), 1, 4, 4, false)).toBeLessThan(1e-6);
     },
   );
 

@@ -43,7 +43,8 @@ describe('the program', () => {
   test('help and version are no errors', async () => {
     const help = await context.run('--help');
     expect(help).toMatchObject({ code: 0, err: '' });
-    for (const name of ['serve', 'demo', 'run', 'check', 'inspect', 'doctor']) expect(help.out).toContain(`  ${name} `);
+    for (const name of ['serve', 'demo', 'run', 'check', 'inspect', 'tune', 'doctor'])
+      expect(help.out).toContain(`  ${name} `);
     expect(await new FakeContext().run('serve', '--help')).toMatchObject({ code: 0 });
     expect((await new FakeContext().run('--version')).out).toMatch(/^\d+\.\d+\.\d+\n$/);
   });
@@ -67,6 +68,7 @@ describe('the program', () => {
     [['inspect', 'm.onnx', '--rows', 'all'], /^error REQUEST_INVALID: .*'all'.*auto, lift/],
     [['check', 'm.onnx', 'f', '--tables', 'int4'], /^error REQUEST_INVALID: .*'int4'.*float32, float16, int8/],
     [['serve', 'models', '--weights', 'int8'], /^error REQUEST_INVALID: .*'int8'.*float32, float16/],
+    [['tune', 'm.onnx', '--waves', '256,x'], /^error REQUEST_INVALID: .*'256,x'.*expected a whole number, 1 or more/],
     [['inspect', 'zoo:dnn'], /^error MODEL_NOT_FOUND: .*dnn/],
     [['serve'], /^error REQUEST_INVALID: nothing to serve/],
     [['serve', '/nowhere'], /^error FILE_UNREADABLE: cannot read \/nowhere: ENOENT/],
@@ -88,6 +90,28 @@ describe('the program', () => {
   test('an engine that was opened is closed, also after an error', async () => {
     expect((await context.run('inspect', 'broken.onnx')).code).toBe(2);
     expect(context.engine.closed).toBe(true);
+  });
+});
+
+describe('tune', () => {
+  test('measures what it is asked to, and says where it wrote', async () => {
+    const ran = await context.run(
+      'tune',
+      'zoo:dlrm:tiny',
+      '--waves',
+      '16,256',
+      '--weights',
+      'float16',
+      '--output',
+      't.json',
+    );
+    expect(ran).toMatchObject({ code: 0, err: '' });
+    expect(ran.out).toContain('256 x 64 x 32');
+    expect(ran.out).toContain('written to /cache/tiles.json');
+    const [[source, options]] = context.tuned as [(typeof context.tuned)[number]];
+    expect(source).toMatchObject({ kind: 'zoo', model: 'dlrm', scale: 'tiny' });
+    expect(options).toMatchObject({ adapter: 'auto', rows: [16, 256], output: 't.json' });
+    expect(options.settings.precision).toEqual({ weights: 'float16' });
   });
 });
 

@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events';
 import type { CliContext, DeviceReport } from '../../../src/cli/context.js';
 import type { EngineOptions } from '../../../src/engine.js';
 import { runCli } from '../../../src/cli/program.js';
+import type { tuneModel } from '../../../src/tuning/index.js';
 import { FAKE_DEVICE, FakeEngine } from '../server/fake.js';
 
 /** What a command printed and ended with. */
@@ -52,6 +53,24 @@ export class FakeContext implements CliContext {
   async describeDevices(): Promise<DeviceReport> {
     return this.report;
   }
+
+  tuned: Parameters<typeof tuneModel>[] = [];
+
+  readonly tuneModel: typeof tuneModel = async (...given) => {
+    this.tuned.push(given);
+    const products = [
+      {
+        n: 64,
+        k: 32,
+        a: 'along' as const,
+        b: 'across' as const,
+        vectors: true,
+        halves: false,
+        measured: [{ m: 256, us: 2, tile: { kind: 'direct' as const, threadM: 8, threadN: 4 as const } }],
+      },
+    ];
+    return { device: FAKE_DEVICE, path: '/cache/tiles.json', products };
+  };
 
   async run(...args: string[]): Promise<Ran> {
     const code = await runCli(args, this);

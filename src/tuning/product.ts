@@ -11,6 +11,8 @@ export interface Shape {
   readonly k: number;
   /** B is stored [n, k], as Gemm weights are. */
   readonly transposed: boolean;
+  /** Elements from a row of A to the next where that is not k. */
+  readonly pitch?: number;
 }
 
 /** One product measured. */
@@ -53,7 +55,7 @@ export class Product {
     const { m, n, k } = shape;
     this.#device = device;
     this.shape = shape;
-    this.#a = this.#filled(m * k, 1, 4);
+    this.#a = this.#filled(m * (shape.pitch ?? k), 1, 4);
     this.#b = this.#filled(k * n, 2, 4);
     this.#halves = this.#filled(k * n, 2, 2);
     this.#out = device.createBuffer({ size: m * n * 4, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC });
@@ -70,26 +72,33 @@ export class Product {
   }
 
   #expected(row: number, column: number): { readonly value: number; readonly size: number } {
-    const { n, k, transposed } = this.shape;
+    const { n, k, transposed, pitch = k } = this.shape;
     let value = 0;
     let size = 0;
     for (let i = 0; i < k; i++) {
-      const term = valueOf(row * k + i, 1) * valueOf(transposed ? column * k + i : i * n + column, 2);
+      const term = valueOf(row * pitch + i, 1) * valueOf(transposed ? column * k + i : i * n + column, 2);
       value += term;
       size += Math.abs(term);
     }
     return { value, size };
   }
 
-  /** @param halves whether the weight is stored as float16. */
-  async prepare(tile: MatMulTile, halves: boolean): Promise<(repeat: number, rounds: number) => Promise<Measured>> {
+  /**
+   * @param halves whether the weight is stored as float16.
+   * @param vectors whether results may be stored in fours, by kernels that can.
+   */
+  async prepare(
+    tile: MatMulTile,
+    halves: boolean,
+    vectors = this.shape.n % 4 === 0,
+  ): Promise<(repeat: number, rounds: number) => Promise<Measured>> {
     const device = this.#device;
-    const { m, n, k, transposed } = this.shape;
-    const program = matMul({ tile, hasBias: false, halves });
+    const { m, n, k, transposed, pitch = k } = this.shape;
+    const program = matMul({ tile, hasBias: false, halves, vectors: vectors && tile.kind === 'outer' });
     const pipeline = await pipelineOf(device, program);
     const { offsets } = layoutParameters(program.fields);
     const words = new Uint32Array(PARAMETER_WINDOW_BYTES / 4);
-    const sizes = { m, n, k, batches: 1, batch_inner: 1, a_row: k, a_column: 1, out_row: n, out_column: 1 };
+    const sizes = { m, n, k, batches: 1, batch_inner: 1, a_row: pitch, a_column: 1, out_row: n, out_column: 1 };
     const weight = transposed ? { b_row: 1, b_column: k } : { b_row: n, b_column: 1 };
     for (const [name, value] of Object.entries({ ...sizes, ...weight })) words[offsets.get(name)!] = value;
     new Float32Array(words.buffer)[offsets.get('alpha')!] = 1;
