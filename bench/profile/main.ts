@@ -12,9 +12,9 @@
 import { writeFile } from 'node:fs/promises';
 import { Command, Option } from 'commander';
 import { measureAccuracy, takeSample, type Accuracy } from '../../runtime/accuracy.js';
-import { compile, WebGpuBackend, type DispatchTime, type Precision } from '../../runtime/index.js';
+import { compile, type DispatchTime, type Precision } from '../../runtime/index.js';
 import { PRODUCT_PRECISIONS, type ProductPrecision } from '../../runtime/compile/kernel.js';
-import { openDevice, requireAdapter } from '../../src/device/index.js';
+import { BACKENDS, openBackend, type BackendChoice } from '../../src/device/index.js';
 import { buildZoo, zooInputs, zooNames } from '../../src/zoo/index.js';
 
 function median(values: readonly number[]): number {
@@ -58,6 +58,7 @@ const options = new Command('profile')
   .addOption(
     new Option('--products <precision>', 'as what they multiply').choices(PRODUCT_PRECISIONS).default('float32'),
   )
+  .addOption(new Option('--backend <name>', 'what computes').choices(BACKENDS).default('webgpu'))
   .option('--json <file>', 'write the figures')
   .parse()
   .opts<{
@@ -69,11 +70,11 @@ const options = new Command('profile')
     tables?: string;
     weights?: string;
     products: ProductPrecision;
+    backend: BackendChoice;
     json?: string;
   }>();
 
-const { adapter, info, release } = await requireAdapter('auto');
-const backend = new WebGpuBackend(await openDevice(adapter), { adapterInfo: adapter.info });
+const { backend, info, release } = await openBackend({ adapter: 'auto', backend: options.backend });
 interface Figures {
   readonly model: string;
   readonly precision: Precision;

@@ -115,7 +115,8 @@ export class WebGpuExecutable implements Executable {
         },
         generation: () => memory.generation,
       };
-      const groups = groupSteps(plan.program.steps, { ...context.caps, products: plan.products }, bufferKey);
+      const target = { ...context.caps, products: plan.products };
+      const groups = groupSteps(plan.program.steps, (step) => step.webgpu(target), bufferKey);
       const dispatches = await Dispatches.create(host, groups, (done, total) => onProgress('pipelines', done, total));
       executable = new WebGpuExecutable(context, plan, weights, groups, colors, dispatches);
       executable.#reserveAhead();
@@ -127,6 +128,8 @@ export class WebGpuExecutable implements Executable {
       throw error;
     }
   }
+
+  readonly placement = 'webgpu';
 
   get dispatches(): number {
     return this.#dispatches.count;
