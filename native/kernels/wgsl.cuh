@@ -106,12 +106,19 @@ template <class T, u32 N> struct array {
 };
 
 // A bound buffer. Indices past its end touch its last element instead, as WebGPU has it: kernels rely on that where they
-// fetch ahead.
+// fetch ahead. Those that are written for CUDA ask for no such thing (BRAID_UNCHECKED): their indices are inside.
 template <class T> struct Binding {
   T *data;
   u32 last;
   BRAID_DEVICE Binding(const void *data, unsigned long long bytes)
       : data((T *)data), last((u32)(bytes / sizeof(T)) - 1) {}
+  BRAID_DEVICE T *at(u32 i) const {
+#ifdef BRAID_UNCHECKED
+    return data + i;
+#else
+    return data + (i < last ? i : last);
+#endif
+  }
 };
 
 BRAID_DEVICE f32 cached(const f32 *p) { return __ldg(p); }
@@ -133,12 +140,12 @@ BRAID_DEVICE vec4<f32> cached(const vec4<f32> *p) {
 // Nothing writes what a kernel binds for reading, so that loads may go through the read-only cache.
 template <class T> struct Reading : Binding<T> {
   using Binding<T>::Binding;
-  BRAID_DEVICE T operator[](u32 i) const { return cached(this->data + (i < this->last ? i : this->last)); }
+  BRAID_DEVICE T operator[](u32 i) const { return cached(this->at(i)); }
 };
 
 template <class T> struct Writing : Binding<T> {
   using Binding<T>::Binding;
-  BRAID_DEVICE T &operator[](u32 i) const { return this->data[i < this->last ? i : this->last]; }
+  BRAID_DEVICE T &operator[](u32 i) const { return *this->at(i); }
 };
 
 template <class T> BRAID_DEVICE u32 arrayLength(const Binding<T> *b) { return b->last + 1; }
