@@ -32,6 +32,8 @@ export interface ModelSummary {
   readonly plan: readonly string[];
   /** GPU dispatches of one wave, whatever its number of rows. */
   readonly dispatches: number;
+  /** Where the plan runs and by which kernels. */
+  readonly placement: string;
   /** Nodes folded at load, that never reach the device. */
   readonly foldedNodes: number;
   readonly parameters: number;

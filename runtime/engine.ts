@@ -128,8 +128,10 @@ export class GraphEngine {
 
   /** The plan with products that the device can do. */
   #suited(plan: Plan): Plan {
-    if (plan.products === 'float32' || this.#backend.caps.multipliesHalves) return plan;
-    const notice = 'products of float16 were asked for; this device has none, and computes them in float32';
+    const { multipliesHalves, tf32 } = this.#backend.caps;
+    const can = { float32: true, float16: multipliesHalves, tf32: tf32 !== undefined };
+    if (can[plan.products]) return plan;
+    const notice = `products of ${plan.products} were asked for; this device has none, and computes them in float32`;
     return { ...plan, products: 'float32', notices: [...plan.notices, notice] };
   }
 
@@ -276,6 +278,7 @@ class GraphModel implements Model {
       operators: plan.operators,
       plan: printPlan(plan),
       dispatches: this.#target.executable.dispatches,
+      placement: this.#target.executable.placement,
       foldedNodes: plan.foldedNodes,
       parameters: plan.parameters,
       precision: this.#precision,

@@ -1,10 +1,11 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
 import { blocked, type BlockedTile } from './matmul_blocked.js';
 import { declarations, fieldsOf, range, storeAll, type Finish, type Parts } from './matmul_parts.js';
+import { nativeMatMul, type NativeTile } from './matmul_native.js';
 import { outer, type OuterTile } from './matmul_outer.js';
 import { staged, type StagedTile } from './matmul_staged.js';
 import { subgroup, type SubgroupTile } from './matmul_subgroup.js';
-import type { WebGpuProgram } from './program.js';
+import type { NativeEntry, WebGpuProgram } from './program.js';
 
 /**
  * How a product is cut. An invocation computes threadM x threadN elements of C in registers.
@@ -14,6 +15,7 @@ import type { WebGpuProgram } from './program.js';
  *
  * `blocked`: a workgroup computes a tileM x tileN block and stages tileK steps of both operands through workgroup memory;
  * see matmul_blocked.ts. `staged`: so too, with k cut between parts of the workgroup, or B modulated; see matmul_staged.ts. `subgroup`: so too, in float16; see matmul_subgroup.ts.
+ * `native`: so too, on CUDA, in TF32; see matmul_native.ts.
  *
  * `rows`: `lanes` invocations share a row of A and sum their parts of all of its few `columns` in workgroup memory.
  */
@@ -23,6 +25,7 @@ export type MatMulTile =
   | OuterTile
   | StagedTile
   | SubgroupTile
+  | NativeTile
   | { readonly kind: 'rows'; readonly lanes: number; readonly columns: number };
 
 /** Invocations of a workgroup of the direct kernel, and of the rows kernel. */
@@ -52,12 +55,12 @@ export interface MatMulOptions {
 export function matMul({ tile, ...options }: MatMulOptions): WebGpuProgram {
   const { hasBias, finish, modulated = false, picked = false, halves = false, vectors = false } = options;
   const parts = { hasBias, finish, modulated, picked, halves, vectors };
-  const { shape, source } = cut(tile, parts);
+  const { shape, source, native } = cut(tile, parts);
   const key = `MatMul_${shape}${halves ? '_f16' : ''}${modulated ? '_modulated' : ''}${picked ? '_picked' : ''}${vectors ? '_vectors' : ''}${hasBias ? '_bias' : ''}${finish ? `_${finish.name}` : ''}`;
-  return { key, source, fields: fieldsOf(parts), reportsErrors: false };
+  return { key, source, fields: fieldsOf(parts), reportsErrors: false, ...(native ? { native } : {}) };
 }
 
-function cut(tile: MatMulTile, parts: Parts): { shape: string; source: string } {
+function cut(tile: MatMulTile, parts: Parts): { shape: string; source: string; native?: NativeEntry } {
   switch (tile.kind) {
     case 'direct':
       return { shape: `direct_t${tile.threadM}x${tile.threadN}`, source: direct(tile, parts) };
@@ -69,6 +72,8 @@ function cut(tile: MatMulTile, parts: Parts): { shape: string; source: string } 
       return staged(tile, parts);
     case 'subgroup':
       return subgroup(tile, parts);
+    case 'native':
+      return nativeMatMul(tile, parts);
     case 'rows':
       return { shape: `rows_l${tile.lanes}_n${tile.columns}`, source: rows(tile, parts) };
     default:

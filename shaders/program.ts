@@ -25,6 +25,21 @@ export interface WebGpuProgram {
   readonly fields: readonly ParameterField[];
   /** Whether the last binding is the error buffer. */
   readonly reportsErrors: boolean;
+  /** Of a program for CUDA alone: the entry point, which calls the functions of `source`. */
+  readonly native?: NativeEntry;
+}
+
+/** A function template of native/kernels that takes the place of `main`. It gets the kernel: its buffers, `blocks`, its functions. */
+export interface NativeEntry {
+  /** The file that has it. */
+  readonly header: string;
+  /** The call, over `kernel`. */
+  readonly call: string;
+  readonly threads: number;
+  /** Blocks of a multiprocessor that its registers leave room for. */
+  readonly residents: number;
+  /** Shared memory that a launch asks for. */
+  readonly sharedBytes: number;
 }
 
 export interface ParameterLayout {

@@ -43,8 +43,9 @@ export interface LoadOptions {
    */
   readonly precision?: Precision;
   /**
-   * `float16`: matrix products multiply in float16 and sum in float32, where the device has matrix units that do. Inputs
-   * of products beyond 65504 overflow. Where it has none, products stay in float32 and a notice says so. Default: `float32`.
+   * `float16`, `tf32`: matrix products multiply in that and sum in float32, where the device has matrix units that do: WebGPU's
+   * some of the former, CUDA the latter. Inputs of products in float16 beyond 65504 overflow. Where it has none, products
+   * stay in float32 and a notice says so. Default: `float32`.
    */
   readonly products?: ProductPrecision;
   /** Called as loading proceeds, for progress display. */
@@ -62,7 +63,7 @@ export interface LoadProgress {
 }
 
 export interface DeviceInfo {
-  /** `webgpu` today; `cuda` with the addon. */
+  /** `webgpu`, or `cuda` with the addon. */
   readonly backend: string;
   /** Adapter's own description, such as `NVIDIA H100 80GB HBM3` or `SwiftShader`. */
   readonly adapter: string;

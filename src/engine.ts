@@ -1,9 +1,9 @@
 import type { Engine, ScheduleOptions } from './api.js';
-import type { AdapterChoice } from './device/index.js';
+import type { AdapterChoice, DeviceChoice } from './device/index.js';
 import { LocalEngine } from './local-engine.js';
 import { WorkerEngine } from './worker/client.js';
 
-export interface EngineOptions {
+export interface EngineOptions extends Partial<DeviceChoice> {
   /** `worker` (default): the device lives in a thread of its own. `main`: in this one; simplest, but it polls. */
   readonly thread?: 'worker' | 'main';
   /** Which adapters to accept. Default `auto`: a GPU if there is one, a software adapter otherwise. */
@@ -19,7 +19,7 @@ export interface EngineOptions {
  * @throws BraidError DEVICE_UNAVAILABLE, listing what was tried and what would help.
  */
 export function openEngine(options: EngineOptions = {}): Promise<Engine> {
-  const { adapter = 'auto', schedule, trace } = options;
-  const settings = { adapter, ...(schedule ? { schedule } : {}), ...(trace === undefined ? {} : { trace }) };
-  return options.thread === 'main' ? LocalEngine.open(settings) : WorkerEngine.open(settings);
+  const { thread, ...given } = options;
+  const settings = { adapter: 'auto' as const, ...given };
+  return thread === 'main' ? LocalEngine.open(settings) : WorkerEngine.open(settings);
 }

@@ -9,6 +9,7 @@ export type {
   ModelSource,
   ModelSummary,
   PolicyName,
+  ProductPrecision,
   Precision,
   PrecisionSummary,
   RunOptions,
@@ -16,7 +17,13 @@ export type {
   TensorInput,
   TensorSpec,
 } from './api.js';
-export { describeDevices, type AdapterChoice } from './device/index.js';
+export {
+  BACKENDS,
+  describeDevices,
+  type AdapterChoice,
+  type BackendChoice,
+  type DeviceChoice,
+} from './device/index.js';
 export { openEngine, type EngineOptions } from './engine.js';
 export { load } from './load.js';
 export { exportOnnx, importOnnx, importOnnxFile } from './onnx/index.js';

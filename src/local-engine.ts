@@ -1,19 +1,10 @@
-import { GraphEngine, WebGpuBackend } from '../runtime/index.js';
+import { GraphEngine } from '../runtime/index.js';
 import type { DeviceInfo, Engine, LoadOptions, LoadReport, Model, ModelSource, ScheduleOptions } from './api.js';
-import {
-  openDevice,
-  pacePolling,
-  POLL_MS,
-  requireAdapter,
-  type AdapterChoice,
-  type FoundAdapter,
-} from './device/index.js';
+import { openBackend, type DeviceChoice, type OpenedBackend } from './device/index.js';
 import { readSource, sharedBySource } from './source.js';
 import { TraceFile } from './trace.js';
-import { readTiles } from './tuning/files.js';
 
-export interface LocalEngineSettings {
-  readonly adapter: AdapterChoice;
+export interface LocalEngineSettings extends DeviceChoice {
   readonly schedule?: ScheduleOptions;
   /** Path of a Chrome trace to write. */
   readonly trace?: string;
@@ -23,27 +14,21 @@ export interface LocalEngineSettings {
 export class LocalEngine implements Engine {
   readonly device: DeviceInfo;
   readonly #engine: GraphEngine;
-  readonly #found: FoundAdapter;
-  readonly #stopPacing: () => void;
+  readonly #opened: OpenedBackend;
   readonly #trace: TraceFile | undefined;
 
-  private constructor(engine: GraphEngine, found: FoundAdapter, stopPacing: () => void, trace: TraceFile | undefined) {
+  private constructor(engine: GraphEngine, opened: OpenedBackend, trace: TraceFile | undefined) {
     this.#engine = engine;
-    this.#stopPacing = stopPacing;
     this.#trace = trace;
-    this.#found = found;
-    this.device = found.info;
+    this.#opened = opened;
+    this.device = opened.info;
   }
 
-  static async open({ adapter, schedule, trace }: LocalEngineSettings): Promise<LocalEngine> {
+  static async open({ schedule, trace, ...choice }: LocalEngineSettings): Promise<LocalEngine> {
     const file = trace === undefined ? undefined : new TraceFile(trace);
-    const found = await requireAdapter(adapter);
-    const device = await openDevice(found.adapter);
+    const opened = await openBackend(choice);
     const options = { ...(schedule ? { schedule } : {}), ...(file ? { trace: file } : {}) };
-    const stopPacing = pacePolling(found.info.software ? POLL_MS.software : POLL_MS.hardware);
-    const tiles = await readTiles(found.info, device.limits);
-    const backend = new WebGpuBackend(device, { adapterInfo: found.adapter.info, ...(tiles ? { tiles } : {}) });
-    return new LocalEngine(new GraphEngine(backend, options), found, stopPacing, file);
+    return new LocalEngine(new GraphEngine(opened.backend, options), opened, file);
   }
 
   async load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
@@ -65,8 +50,7 @@ export class LocalEngine implements Engine {
 
   async close(): Promise<void> {
     await this.#engine.close();
-    this.#stopPacing();
     this.#trace?.close();
-    this.#found.release();
+    this.#opened.release();
   }
 }

@@ -5,6 +5,7 @@ import {
   type Model,
   type PolicyName,
   type Precision,
+  type ProductPrecision,
   type RunOptions,
 } from '../../src/index.js';
 import type { BraidChoices } from './options.js';
@@ -25,24 +26,29 @@ export class BraidSystem implements System {
   readonly #engine: Engine;
   readonly #runOptions: RunOptions;
   readonly #precision: Precision;
+  readonly #products: ProductPrecision;
 
-  private constructor(engine: Engine, { policy, deadlineMs, tables, weights }: BraidOptions) {
+  private constructor(engine: Engine, { policy, deadlineMs, tables, weights, products }: BraidOptions) {
     const { adapter, driver, origin } = engine.device;
     this.#engine = engine;
     this.#runOptions = deadlineMs === undefined ? {} : { deadlineMs };
     this.#precision = { ...(tables ? { tables } : {}), ...(weights ? { weights } : {}) };
+    this.#products = products;
     this.variant = policy;
     this.device = { adapter, driver, origin };
   }
 
   static async open(options: BraidOptions): Promise<BraidSystem> {
-    const { thread, adapter, policy, maxBatchRows, queueDelayMs } = options;
+    const { thread, adapter, backend, lanes, policy, maxBatchRows, queueDelayMs } = options;
     const schedule = {
       policy,
       ...(maxBatchRows === undefined ? {} : { maxBatchRows }),
       ...(queueDelayMs === undefined || policy !== 'batch' ? {} : { queueDelayMs }),
     };
-    return new BraidSystem(await openEngine({ thread, adapter, schedule }), options);
+    return new BraidSystem(
+      await openEngine({ thread, adapter, backend, schedule, ...(lanes === undefined ? {} : { lanes }) }),
+      options,
+    );
   }
 
   async load(names: readonly string[], scale: string): Promise<LoadedModels> {
@@ -50,7 +56,10 @@ export class BraidSystem implements System {
     for (const name of names)
       models.set(
         name,
-        await this.#engine.load({ kind: 'zoo', ...zooSource(name), scale }, { name, precision: this.#precision }),
+        await this.#engine.load(
+          { kind: 'zoo', ...zooSource(name), scale },
+          { name, precision: this.#precision, products: this.#products },
+        ),
       );
     return {
       prepare: (query) => this.#prepare(models.get(query.model)!, query),

@@ -1,6 +1,14 @@
 import { InvalidArgumentError, Option } from 'commander';
+import { PRODUCT_PRECISIONS, type ProductPrecision } from '../../runtime/compile/kernel.js';
 import { POLICY_NAMES, TABLE_PRECISIONS, WEIGHT_PRECISIONS, type Precision } from '../../runtime/index.js';
-import { zooNames, zooScales, type AdapterChoice, type PolicyName } from '../../src/index.js';
+import {
+  zooNames,
+  zooScales,
+  BACKENDS,
+  type AdapterChoice,
+  type BackendChoice,
+  type PolicyName,
+} from '../../src/index.js';
 import { MIX, sharedNames } from './queries.js';
 import type { QuerySizes } from './sizes.js';
 
@@ -11,6 +19,9 @@ export interface BraidChoices {
   readonly queueDelayMs?: number;
   readonly thread: 'main' | 'worker';
   readonly adapter: AdapterChoice;
+  readonly backend: BackendChoice;
+  readonly products: ProductPrecision;
+  readonly lanes?: number;
   readonly tables?: Precision['tables'];
   readonly weights?: Precision['weights'];
 }
@@ -78,5 +89,10 @@ export function braidOptions(thread: BraidChoices['thread']): readonly Option[] 
     new Option('--weights <type>', 'how matrices are stored').choices(WEIGHT_PRECISIONS),
     new Option('--thread <where>', 'thread that owns the device').choices(['main', 'worker']).default(thread),
     new Option('--adapter <kind>', 'which adapter computes').choices(['auto', 'hardware', 'software']).default('auto'),
+    new Option('--backend <name>', 'what computes').choices(BACKENDS).default('webgpu'),
+    new Option('--products <precision>', 'as what matrix products multiply')
+      .choices(PRODUCT_PRECISIONS)
+      .default('float32'),
+    new Option('--lanes <n>', 'streams of the backend cuda').argParser(parseCount),
   ];
 }

@@ -12,10 +12,9 @@
 import { writeFile } from 'node:fs/promises';
 import { Command, Option } from 'commander';
 import { measureAccuracy, takeSample, type Accuracy } from '../../runtime/accuracy.js';
-import { compile, WebGpuBackend, type DispatchTime, type Precision } from '../../runtime/index.js';
+import { compile, type DispatchTime, type Precision } from '../../runtime/index.js';
 import { PRODUCT_PRECISIONS, type ProductPrecision } from '../../runtime/compile/kernel.js';
-import { openDevice, requireAdapter } from '../../src/device/index.js';
-import { readTiles } from '../../src/tuning/files.js';
+import { BACKENDS, openBackend, type BackendChoice } from '../../src/device/index.js';
 import { buildZoo, zooInputs, zooNames } from '../../src/zoo/index.js';
 
 function median(values: readonly number[]): number {
@@ -60,6 +59,7 @@ const options = new Command('profile')
     new Option('--products <precision>', 'as what they multiply').choices(PRODUCT_PRECISIONS).default('float32'),
   )
   .option('--no-tiles', 'choose tiles by the rule alone')
+  .addOption(new Option('--backend <name>', 'what computes').choices(BACKENDS).default('webgpu'))
   .option('--json <file>', 'write the figures')
   .parse()
   .opts<{
@@ -72,13 +72,15 @@ const options = new Command('profile')
     weights?: string;
     products: ProductPrecision;
     tiles: boolean;
+    backend: BackendChoice;
     json?: string;
   }>();
 
-const { adapter, info, release } = await requireAdapter('auto');
-const device = await openDevice(adapter);
-const tiles = options.tiles ? await readTiles(info, device.limits) : undefined;
-const backend = new WebGpuBackend(device, { adapterInfo: adapter.info, ...(tiles ? { tiles } : {}) });
+const { backend, info, release } = await openBackend({
+  adapter: 'auto',
+  backend: options.backend,
+  tiles: options.tiles ? 'measured' : 'rule',
+});
 interface Figures {
   readonly model: string;
   readonly precision: Precision;

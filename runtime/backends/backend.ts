@@ -83,6 +83,8 @@ export interface Executable {
   readonly memory: ExecutableMemory;
   /** Most dispatches of a wave. */
   readonly dispatches: number;
+  /** Where its steps run and by which kernels, in words. */
+  readonly placement: string;
   /** Most rows a wave may carry under these bindings (the row symbol is ignored). Infinity where rows cannot be cut. */
   rowsPerWave(bindings: Bindings): number;
   /**

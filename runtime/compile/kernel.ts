@@ -14,10 +14,15 @@ export interface DeviceCaps {
   readonly features: ReadonlySet<string>;
   /** Whether subgroups multiply matrices of float16 and sum them in float32, as shaders/matmul_subgroup.ts needs it. */
   readonly multipliesHalves: boolean;
+  /** Matrix units take TF32, and kernels for them may ask for so much workgroup memory. Absent: there are none. */
+  readonly tf32?: { readonly workgroupBytes: number };
 }
 
-/** As what the elements of matrix products are multiplied. They are summed in float32. */
-export const PRODUCT_PRECISIONS = ['float32', 'float16'] as const;
+/**
+ * As what the elements of matrix products are multiplied. They are summed in float32. TF32 has the range of float32 and the
+ * 10 bits of float16.
+ */
+export const PRODUCT_PRECISIONS = ['float32', 'tf32', 'float16'] as const;
 export type ProductPrecision = (typeof PRODUCT_PRECISIONS)[number];
 
 /** A product of float32, as far as its best tile depends on it, for any number of rows. */
@@ -49,6 +54,11 @@ export interface MeasuredTiles {
 export interface KernelTarget extends DeviceCaps {
   readonly products: ProductPrecision;
   readonly tiles?: MeasuredTiles;
+}
+
+/** Whether products run on matrix units that take TF32. */
+export function usesMatrixUnits({ products, tf32 }: KernelTarget): boolean {
+  return products === 'tf32' && tf32 !== undefined;
 }
 
 /** Scalar operations and bytes of memory traffic, as formulas over the symbols. Each operand counts once. */
@@ -95,6 +105,12 @@ export interface PackedUse {
   readonly types: readonly PackedType[];
 }
 
+/** The program of a step and how it is driven. */
+export interface StepKernel {
+  readonly program: WebGpuProgram;
+  readonly dispatch: Dispatch;
+}
+
 /** One kernel call of a plan: data, printed by `braid inspect` and by tests. */
 export interface Step {
   readonly kernel: string;
@@ -105,5 +121,7 @@ export interface Step {
   readonly bound: Bound;
   /** Details that tell variants apart in the printed plan. */
   readonly detail: string;
-  webgpu(target: KernelTarget): { program: WebGpuProgram; dispatch: Dispatch };
+  webgpu(target: KernelTarget): StepKernel;
+  /** A kernel of its own on CUDA, where it has one that suits the target; otherwise CUDA runs that of WebGPU. */
+  cuda?(target: KernelTarget): StepKernel | undefined;
 }

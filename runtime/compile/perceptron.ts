@@ -6,7 +6,7 @@ import type { Known, ValueType } from '../operators/operator.js';
 import { perceptronOperator, cutsOf, type Layer } from '../operators/perceptron/index.js';
 import type { AnalyzedGraph, AnalyzedNode } from './analyze.js';
 import { contextOf } from './graph-edits.js';
-import type { DeviceCaps } from './kernel.js';
+import { usesMatrixUnits, type KernelTarget } from './kernel.js';
 import { epilogueOf, LinearLayers, type Linear } from './linear-layers.js';
 
 /** Most weights of a perceptron: each workgroup reads them all, for a few rows. */
@@ -69,9 +69,9 @@ function packed(linears: readonly Linear[], norm: Norm | undefined): Float32Arra
  * of a tower, a small perceptron, the feed-forward layers of a transformer's block; and what normalizes their results.
  * Large layers are left to products of their own: a workgroup reads all weights for a few rows.
  */
-export function fusePerceptrons(analyzed: AnalyzedGraph, caps: DeviceCaps): AnalyzedGraph {
-  // A software adapter pays for barriers, and computes from its cache.
-  if (caps.software) return analyzed;
+export function fusePerceptrons(analyzed: AnalyzedGraph, caps: KernelTarget): AnalyzedGraph {
+  // A software adapter pays for barriers, and computes from its cache. Matrix units take whole products.
+  if (caps.software || usesMatrixUnits(caps)) return analyzed;
   const layers = new LinearLayers(analyzed);
   const types = new Map<string, ValueType>(analyzed.types);
   const known = new Map<string, Known>(analyzed.known);

@@ -7,7 +7,7 @@ import { fuseEpilogues } from './fuse.js';
 import { joinSums } from './joined-sums.js';
 import { fuseLookups } from './lookups.js';
 import { fuseInteractions } from './interaction.js';
-import type { DeviceCaps, ProductPrecision } from './kernel.js';
+import type { DeviceCaps, KernelTarget, ProductPrecision } from './kernel.js';
 import type { LowerOptions, OutputSource, Program } from './lower.js';
 import { fusePerceptrons } from './perceptron.js';
 import { rowPitches } from './row-pitch.js';
@@ -91,7 +91,7 @@ function countOperators(graph: Graph): Record<string, number> {
  * Patterns of whole layers before operators in a row: they are told by the nodes that fusion would join. Layers that
  * follow each other come last, once each is a node.
  */
-function fuse(analyzed: AnalyzedGraph, caps: DeviceCaps): AnalyzedGraph {
+function fuse(analyzed: AnalyzedGraph, caps: KernelTarget): AnalyzedGraph {
   return [
     splitLayers,
     fuseShortAttention,
@@ -108,13 +108,12 @@ function fuse(analyzed: AnalyzedGraph, caps: DeviceCaps): AnalyzedGraph {
 
 /** Compiles a graph. @throws BraidError MODEL_UNSUPPORTED, MODEL_INVALID, REQUEST_INVALID. */
 export function compile(graph: Graph, options: CompileOptions): Plan {
-  const { precision = {} } = options;
+  const { precision = {}, caps = COMMON_CAPS, products = 'float32' } = options;
   checkPrecision(precision);
   const source = options.rows === 'lift' ? liftRows(graph) : graph;
   const shared = options.shared && options.shared.length > 0 ? shareInputs(source, options.shared) : undefined;
   const analyzed = shared ? analyze(shared.graph, shared.sharing) : analyze(source);
-  const { caps = COMMON_CAPS, products = 'float32' } = options;
-  const fused = turnWeights(fuse(analyzed, caps), caps, products);
+  const fused = turnWeights(fuse(analyzed, { ...caps, products }), caps, products);
   const { program, report } = lowerWith(fused, { ...options, pitches: rowPitches(fused, caps) }, precision);
   const shown = analyzeRows(analyzed);
   const { countsRows } = program;

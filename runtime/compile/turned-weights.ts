@@ -18,10 +18,10 @@ function turned({ dtype, dims, data }: Tensor): Tensor {
 
 /**
  * Stores the weights of layers that exporters write as [columns, k] as [k, columns]: kernels of a GPU read four columns of
- * one k at a time, and need not turn them. Products of float16 read them as they are.
+ * one k at a time, and need not turn them. Matrix units read them as they are.
  */
 export function turnWeights(analyzed: AnalyzedGraph, caps: DeviceCaps, products: ProductPrecision): AnalyzedGraph {
-  if (caps.software || products === 'float16') return analyzed;
+  if (caps.software || products !== 'float32') return analyzed;
   const readers = countReaders(analyzed);
   const types = new Map<string, ValueType>(analyzed.types);
   const known = new Map<string, Known>(analyzed.known);

@@ -32,6 +32,7 @@ export async function withEngine<T>(
 ): Promise<T> {
   const engine = await context.openEngine({
     adapter: options.adapter,
+    ...(options.backend === undefined ? {} : { backend: options.backend }),
     schedule: scheduleOf(options),
     ...(options.trace === undefined ? {} : { trace: options.trace }),
   });

@@ -3,10 +3,11 @@ import { PRODUCT_PRECISIONS, type ProductPrecision } from '../../runtime/compile
 import { POLICY_NAMES, type PolicyName, type ScheduleOptions } from '../../runtime/schedule/policy.js';
 import { TABLE_PRECISIONS, WEIGHT_PRECISIONS, type Precision } from '../../runtime/compile/precision.js';
 import type { LoadSettings } from '../api.js';
-import type { AdapterChoice } from '../device/index.js';
+import { BACKENDS, type AdapterChoice, type BackendChoice } from '../device/index.js';
 
 export interface EngineOptions extends Partial<SchedulingOptions> {
   readonly adapter: AdapterChoice;
+  readonly backend?: BackendChoice;
 }
 
 /** What the options of scheduling give. */
@@ -88,6 +89,10 @@ export function adapterOption(): Option {
   return new Option('--adapter <kind>', 'which adapter computes')
     .choices(['auto', 'hardware', 'software'])
     .default('auto');
+}
+
+export function backendOption(): Option {
+  return new Option('--backend <name>', 'what computes: WebGPU, or the CUDA addon').choices(BACKENDS).default('webgpu');
 }
 
 export function sharedOption(): Option {

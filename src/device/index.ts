@@ -1,6 +1,8 @@
 import type { DeviceInfo } from '../api.js';
+import { describeCuda } from './backend.js';
 import { discover, type AdapterChoice, type Attempt } from './discover.js';
 
+export { BACKENDS, openBackend, type BackendChoice, type DeviceChoice, type OpenedBackend } from './backend.js';
 export { openDevice, requireAdapter, type AdapterChoice, type Attempt, type FoundAdapter } from './discover.js';
 export { pacePolling, POLL_MS } from './polling.js';
 
@@ -8,7 +10,8 @@ export { pacePolling, POLL_MS } from './polling.js';
 export async function describeDevices(
   choice: AdapterChoice = 'auto',
 ): Promise<{ found?: DeviceInfo; tried: readonly Attempt[] }> {
-  const { found, tried } = await discover(choice);
+  const { found, tried: adapters } = await discover(choice);
   found?.release();
+  const tried = [...adapters, describeCuda()];
   return found ? { found: found.info, tried } : { tried };
 }

@@ -1,13 +1,14 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, mkdtemp } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { homedir, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import { brotliDecompress } from 'node:zlib';
 import { extract } from 'tar-fs';
+import { cacheFolder } from './cache.js';
 
 /** A Vulkan driver that needs no GPU: its loader manifest, and a loader library where it brings one. */
 export interface SoftwareDriver {
@@ -25,10 +26,6 @@ const CHROMIUM_MANIFESTS = [
 export function findChromiumSwiftShader(): SoftwareDriver | undefined {
   const manifest = CHROMIUM_MANIFESTS.find((path) => existsSync(path));
   return manifest === undefined ? undefined : { manifest, loader: undefined };
-}
-
-function cacheFolder(): string {
-  return process.env['BRAID_CACHE'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'braid');
 }
 
 async function writableFolder(folder: string): Promise<string> {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { compile, GraphBuilder, GraphEngine, tensorOf, type Graph, type Tensor } from '../../runtime/index.js';
-import type { WebGpuBackend } from '../../runtime/index.js';
+import type { Backend } from '../../runtime/index.js';
 import { compareOutputs } from '../../runtime/accuracy.js';
 import { unpackedWeight } from '../../runtime/compile/packed.js';
 import { floats, Random } from '../support/cases.js';
@@ -20,7 +20,7 @@ function lookup(first = 0): { graph: Graph; table: Tensor } {
 }
 
 describe('the accuracy that a precision costs', () => {
-  let backend: WebGpuBackend;
+  let backend: Backend;
   let engine: GraphEngine;
 
   beforeAll(async () => {

@@ -36,19 +36,27 @@ export class ParameterBlocks {
   readonly #others: DynamicWord[];
   #writtenFor: unknown;
 
-  /** @param symbols that every wave changes (rows, queries): what is linear in them is written without evaluating formulas. */
-  constructor(groups: readonly DispatchGroup[], symbols: readonly string[] = []) {
+  /**
+   * @param symbols that every wave changes (rows, queries): what is linear in them is written without evaluating formulas.
+   * @param headerBytes room to leave in front of a group's blocks, a multiple of 16.
+   */
+  constructor(
+    groups: readonly DispatchGroup[],
+    symbols: readonly string[] = [],
+    headerBytes: (group: DispatchGroup) => number = () => 0,
+  ) {
     let bytes = 0;
-    this.offsets = groups.map(({ program, steps }) => {
+    this.offsets = groups.map((group) => {
+      const { program, steps } = group;
       const offset = bytes;
-      const used = layoutParameters(program.fields).words * 4 * steps.length;
+      const used = headerBytes(group) + layoutParameters(program.fields).words * 4 * steps.length;
       bytes += Math.ceil(used / WINDOW_ALIGNMENT_BYTES) * WINDOW_ALIGNMENT_BYTES;
       return offset;
     });
     // Every binding is a whole window, so the last one has to fit too.
     this.bytes = bytes + PARAMETER_WINDOW_BYTES;
     this.#words = new Uint32Array(bytes / 4);
-    groups.forEach((group, i) => this.#write(group, this.offsets[i]! / 4));
+    groups.forEach((group, i) => this.#write(group, (this.offsets[i]! + headerBytes(group)) / 4));
     this.#symbols = symbols;
     // Where inputs lie changes with a wave's sizes, where temporaries lie with the layout alone.
     const isLinear = ({ dim, storage }: DynamicWord): boolean =>

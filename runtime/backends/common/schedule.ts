@@ -1,4 +1,4 @@
-import type { Dispatch, KernelTarget, Step } from '../../compile/kernel.js';
+import type { Dispatch, Step, StepKernel } from '../../compile/kernel.js';
 import type { Storage } from '../../compile/view.js';
 import { layoutParameters, type WebGpuProgram } from '../../../shaders/program.js';
 
@@ -27,12 +27,15 @@ function levelsOf(steps: readonly Step[]): number[] {
  * Merges steps that are ready together into few dispatches. On Vulkan a dispatch that writes a buffer used before waits
  * for everything before it, so independent steps run side by side only inside one dispatch: those of the same program
  * over the same buffers become its z slices.
+ * @param kernelOf the kernel that the device takes for a step.
  * @param bufferKey names the buffer that holds a storage.
+ * @param mostBlocks how many parameter blocks, and so steps, a dispatch of the program takes.
  */
 export function groupSteps(
   steps: readonly Step[],
-  target: KernelTarget,
+  kernelOf: (step: Step) => StepKernel,
   bufferKey: (storage: Storage) => string,
+  mostBlocks: (program: WebGpuProgram) => number = ({ fields }) => layoutParameters(fields).blocks,
 ): DispatchGroup[] {
   const levels = levelsOf(steps);
   const groups = new Map<
@@ -40,11 +43,11 @@ export function groupSteps(
     { stage: number; order: number; program: WebGpuProgram; steps: { step: Step; dispatch: Dispatch }[] }
   >();
   steps.forEach((step, order) => {
-    const { program, dispatch } = step.webgpu(target);
+    const { program, dispatch } = kernelOf(step);
     const buffers = step.operands.map((o) => bufferKey(o.view.storage)).join(',');
     const programs = [program, ...(dispatch.alternatives ?? []).map((a) => a.program)].map((p) => p.key).join('|');
     const base = `${levels[order]} ${programs} ${buffers}`;
-    const { blocks } = layoutParameters(program.fields);
+    const blocks = mostBlocks(program);
     for (let split = 0; ; split++) {
       const key = `${base} ${split}`;
       const group = groups.get(key) ?? { stage: levels[order]!, order, program, steps: [] };

@@ -118,7 +118,8 @@ export class WebGpuExecutable implements Executable {
         },
         generation: () => memory.generation,
       };
-      const groups = groupSteps(plan.program.steps, { ...context.caps, products: plan.products, ...tiles }, bufferKey);
+      const target = { ...context.caps, products: plan.products, ...tiles };
+      const groups = groupSteps(plan.program.steps, (step) => step.webgpu(target), bufferKey);
       const dispatches = await Dispatches.create(host, groups, (done, total) => onProgress('pipelines', done, total));
       executable = new WebGpuExecutable(context, plan, weights, groups, colors, dispatches);
       executable.#reserveAhead();
@@ -130,6 +131,8 @@ export class WebGpuExecutable implements Executable {
       throw error;
     }
   }
+
+  readonly placement = 'webgpu';
 
   get dispatches(): number {
     return this.#dispatches.count;

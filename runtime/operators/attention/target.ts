@@ -1,4 +1,7 @@
 import { targetAttention, type LineActivation, type TargetAttentionForm } from '../../../shaders/target_attention.js';
+import { nativeTargetAttention } from '../../../shaders/target_attention_native.js';
+import type { WebGpuProgram } from '../../../shaders/program.js';
+import { usesMatrixUnits, type DeviceCaps, type StepKernel } from '../../compile/kernel.js';
 import type { Lowering } from '../../compile/lowering.js';
 import { isAligned, reshapeView, type View } from '../../compile/view.js';
 import { equal, evaluate, mul, type Dim } from '../../graph/dim.js';
@@ -75,36 +78,42 @@ export function targetAttentionOperator(call: TargetAttentionCall): Operator {
     };
     const read = [keys, weights, c, q, ...others];
     const perKey = 2 * (width * first + first * second + second + width);
+    const kernelOf = (program: WebGpuProgram, caps: DeviceCaps): StepKernel => {
+      const place = (name: string, view: View, step: string): Record<string, Dim | { start: View }> => ({
+        [`${name}_start`]: { start: view },
+        [`${name}_row`]: view.strides[0]!,
+        [`${name}_${step}`]: view.strides[1]!,
+      });
+      return {
+        program,
+        dispatch: {
+          parameters: {
+            m: batch,
+            weights_start: { start: weights },
+            ...place('k', keys, 'step'),
+            ...place('c', c, 'column'),
+            ...place('q', q, 'column'),
+            ...place('out', output, 'column'),
+            ...Object.assign({}, ...others.map((view, i) => place(`other${i}`, view, 'step'))),
+            ...Object.fromEntries(
+              Object.entries({ ...one.scalars, ...two.scalars, ...finish?.scalars }).map(([n, f32]) => [n, { f32 }]),
+            ),
+          },
+          workgroups: (bindings) => Math.min(caps.maxWorkgroupsPerDimension, evaluate(batch, bindings)),
+        },
+      };
+    };
     lowering.emit({
       kernel: finish ? `TargetAttention+${finish.name}` : 'TargetAttention',
       operands: [...read.map((view) => ({ view, access: 'read' as const })), { view: output, access: 'write' }],
       cost: { operations: mul(batch, length * perKey), bytes: trafficBytes([...read, output]) },
       bound: 'arithmetic',
       detail: `keys=${length} ${width}-${first}-${second}-1`,
-      webgpu(caps) {
-        const place = (name: string, view: View, step: string): Record<string, Dim | { start: View }> => ({
-          [`${name}_start`]: { start: view },
-          [`${name}_row`]: view.strides[0]!,
-          [`${name}_${step}`]: view.strides[1]!,
-        });
-        return {
-          program: targetAttention({ ...form, length }),
-          dispatch: {
-            parameters: {
-              m: batch,
-              weights_start: { start: weights },
-              ...place('k', keys, 'step'),
-              ...place('c', c, 'column'),
-              ...place('q', q, 'column'),
-              ...place('out', output, 'column'),
-              ...Object.assign({}, ...others.map((view, i) => place(`other${i}`, view, 'step'))),
-              ...Object.fromEntries(
-                Object.entries({ ...one.scalars, ...two.scalars, ...finish?.scalars }).map(([n, f32]) => [n, { f32 }]),
-              ),
-            },
-            workgroups: (bindings) => Math.min(caps.maxWorkgroupsPerDimension, evaluate(batch, bindings)),
-          },
-        };
+      webgpu: (target) => kernelOf(targetAttention({ ...form, length }), target),
+      cuda(target) {
+        if (!usesMatrixUnits(target)) return undefined;
+        const program = nativeTargetAttention({ ...form, length }, target.tf32!.workgroupBytes);
+        return program && kernelOf(program, target);
       },
     });
   });

@@ -42,7 +42,7 @@ fn power(a: f32, b: f32) -> f32 {
   if (b == 1.0) { return a; }
   if (a < 0.0 && b == floor(b)) {
     let magnitude = pow(-a, b);
-    return select(magnitude, -magnitude, abs(b) % 2.0 == 1.0);
+    return select(magnitude, -magnitude, abs(b) - 2.0 * floor(abs(b) * 0.5) == 1.0);
   }
   return pow(a, b);
 }

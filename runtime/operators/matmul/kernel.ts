@@ -1,7 +1,14 @@
 import { DIRECT_WORKGROUP, matMul, ROWS_WORKGROUP, type MatMulTile } from '../../../shaders/matmul.js';
+import { nativeTileBytes, type NativeTile } from '../../../shaders/matmul_native.js';
 import type { SubgroupTile } from '../../../shaders/matmul_subgroup.js';
 import type { WebGpuProgram } from '../../../shaders/program.js';
-import type { DeviceCaps, KernelTarget, ParameterValue, Step } from '../../compile/kernel.js';
+import {
+  usesMatrixUnits,
+  type DeviceCaps,
+  type ParameterValue,
+  type Step,
+  type StepKernel,
+} from '../../compile/kernel.js';
 import type { View } from '../../compile/view.js';
 import { equal, evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
 import { trafficBytes } from '../elementwise/kernel.js';
@@ -162,6 +169,28 @@ function chooseHalfTile(a: View, b: View, caps: DeviceCaps): TileChoice {
   return { tile: subgroup([64, 64, 32], [32, 32], loads), others: [large] };
 }
 
+/** Fewest columns, and steps of a sum, of a product that is worth matrix units. */
+const FEWEST_FOR_UNITS = 8;
+
+/** Tiles for matrix units, largest first, by how many of them fill a device. */
+function nativeTiles(a: View, b: View, workgroupBytes: number): TileChoice | undefined {
+  const [m, k, n] = [a.shape[2]!, a.shape[3]!, b.shape[3]!];
+  const few = (dim: Dim): boolean => typeof dim === 'number' && dim < FEWEST_FOR_UNITS;
+  if (few(m) || few(k) || few(n)) return undefined;
+  const loads = loadsOf(a, b);
+  const fitting = (tile: Omit<NativeTile, 'kind' | 'stages' | 'a' | 'b' | 'bAlong'>): NativeTile => {
+    const deep: NativeTile = { kind: 'native', ...tile, ...loads, bAlong: equal(b.strides[2]!, 1), stages: 3 };
+    return nativeTileBytes(deep) <= workgroupBytes ? deep : { ...deep, stages: 2 };
+  };
+  const small = fitting({ tileM: 64, tileN: 64, warpM: 32, warpN: 32 });
+  const tall = fitting({ tileM: 128, tileN: 64, warpM: 32, warpN: 32 });
+  const large = fitting({ tileM: 128, tileN: 128, warpM: 64, warpN: 32 });
+  const isNarrow = typeof n === 'number' && n <= 64;
+  const some = { tile: tall, from: 2 * FEW_TILES, below: isNarrow ? Number.POSITIVE_INFINITY : MANY_TILES };
+  const many = { tile: large, from: MANY_TILES, below: Number.POSITIVE_INFINITY };
+  return { tile: small, others: isNarrow ? [some] : [some, many] };
+}
+
 /** Most rows and columns of a tile that is cut to a product's own size, and most invocations for it. */
 const MOST_FITTED = 256;
 
@@ -194,6 +223,7 @@ export function workgroupsOf(tile: MatMulTile, m: number, n: number, batches: nu
     case 'outer':
     case 'staged':
     case 'subgroup':
+    case 'native':
       return Math.ceil(m / tile.tileM) * Math.ceil(n / tile.tileN) * batches;
     case 'direct':
       return Math.ceil((Math.ceil(m / tile.threadM) * Math.ceil(n / tile.threadN) * batches) / DIRECT_WORKGROUP);
@@ -225,6 +255,62 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
     [`${name}_row`]: v.strides[2]!,
     [`${name}_column`]: v.strides[3]!,
   });
+  const stored = [output, ...(bias ? [bias] : []), ...read];
+  const kernelOf = ({ tile, others, countedIn }: TileChoice, caps: DeviceCaps): StepKernel => {
+    const programOf = (cut: MatMulTile): WebGpuProgram =>
+      matMul({
+        tile: cut,
+        hasBias: bias !== undefined,
+        modulated: modulator !== undefined,
+        picked: picks !== undefined,
+        halves: b.storage.type === 'f16',
+        vectors: cut.kind === 'outer' && areVectors(n, stored),
+        ...finishForm(finish, read),
+      });
+    const workgroups = (cut: MatMulTile, bindings: Bindings): number => {
+      const batches = evaluate(mul(outer, inner), bindings);
+      return Math.min(
+        caps.maxWorkgroupsPerDimension,
+        workgroupsOf(cut, evaluate(m, bindings), evaluate(n, bindings), batches),
+      );
+    };
+    return {
+      program: programOf(tile),
+      dispatch: {
+        parameters: {
+          m,
+          n,
+          k,
+          batches: mul(outer, inner),
+          batch_inner: inner,
+          ...place('a', a),
+          ...place('b', b),
+          ...place('out', output),
+          ...(bias
+            ? place('bias', bias)
+            : { bias_start: 0, bias_outer: 0, bias_inner: 0, bias_row: 0, bias_column: 0 }),
+          alpha: { f32: call.alpha },
+          beta: { f32: call.beta },
+          ...(modulator ? { ...place('s', modulator.view), gap: modulator.gap } : {}),
+          ...(picks ? { places_start: { start: picks.places } } : {}),
+          ...Object.assign({}, ...read.map((view, i) => place(`other${i}`, view))),
+          ...Object.fromEntries(Object.entries(finish?.scalars ?? {}).map(([name, f32]) => [name, { f32 }])),
+        },
+        workgroups: (bindings) => workgroups(tile, bindings),
+        alternatives: others.map((other) => ({
+          program: programOf(other.tile),
+          workgroups: (bindings) => workgroups(other.tile, bindings),
+          suits(bindings) {
+            const size =
+              countedIn === 'rows'
+                ? evaluate(mul(m, mul(outer, inner)), bindings)
+                : workgroups(REFERENCE_TILE, bindings);
+            return size >= other.from && size < other.below;
+          },
+        })),
+      },
+    };
+  };
   return {
     kernel: finish ? `${call.name}+${finish.name}` : call.name,
     operands: [
@@ -236,66 +322,17 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
     cost: { operations: mul(product([outer, inner, m, n, k]), 2), bytes: trafficBytes([...views, written]) },
     bound: isThin(m) || isThin(n) ? 'memory' : 'arithmetic',
     detail: `m=${m} n=${n} k=${k} batches=${mul(outer, inner)}`,
-    webgpu(caps: KernelTarget) {
-      const plain = caps.products === 'float16' && caps.multipliesHalves ? chooseHalfTile : chooseTile;
+    webgpu(target) {
+      const plain = target.products === 'float16' && target.multipliesHalves ? chooseHalfTile : chooseTile;
       const choose = modulator ? modulatedTile : picks ? pickedTile : plain;
-      const stored = [output, ...(bias ? [bias] : []), ...read];
       const isPlain = !modulator && !picks && plain === chooseTile;
-      const { tile, others, countedIn } =
-        (isPlain ? measuredChoice(a, b, stored, caps) : undefined) ?? choose(a, b, caps);
-      const programOf = (cut: MatMulTile): WebGpuProgram =>
-        matMul({
-          tile: cut,
-          hasBias: bias !== undefined,
-          modulated: modulator !== undefined,
-          picked: picks !== undefined,
-          halves: b.storage.type === 'f16',
-          vectors: cut.kind === 'outer' && areVectors(n, stored),
-          ...finishForm(finish, read),
-        });
-      const workgroups = (cut: MatMulTile, bindings: Bindings): number => {
-        const batches = evaluate(mul(outer, inner), bindings);
-        return Math.min(
-          caps.maxWorkgroupsPerDimension,
-          workgroupsOf(cut, evaluate(m, bindings), evaluate(n, bindings), batches),
-        );
-      };
-      return {
-        program: programOf(tile),
-        dispatch: {
-          parameters: {
-            m,
-            n,
-            k,
-            batches: mul(outer, inner),
-            batch_inner: inner,
-            ...place('a', a),
-            ...place('b', b),
-            ...place('out', output),
-            ...(bias
-              ? place('bias', bias)
-              : { bias_start: 0, bias_outer: 0, bias_inner: 0, bias_row: 0, bias_column: 0 }),
-            alpha: { f32: call.alpha },
-            beta: { f32: call.beta },
-            ...(modulator ? { ...place('s', modulator.view), gap: modulator.gap } : {}),
-            ...(picks ? { places_start: { start: picks.places } } : {}),
-            ...Object.assign({}, ...read.map((view, i) => place(`other${i}`, view))),
-            ...Object.fromEntries(Object.entries(finish?.scalars ?? {}).map(([name, f32]) => [name, { f32 }])),
-          },
-          workgroups: (bindings) => workgroups(tile, bindings),
-          alternatives: others.map((other) => ({
-            program: programOf(other.tile),
-            workgroups: (bindings) => workgroups(other.tile, bindings),
-            suits(bindings) {
-              const size =
-                countedIn === 'rows'
-                  ? evaluate(mul(m, mul(outer, inner)), bindings)
-                  : workgroups(REFERENCE_TILE, bindings);
-              return size >= other.from && size < other.below;
-            },
-          })),
-        },
-      };
+      const measured = isPlain ? measuredChoice(a, b, stored, target) : undefined;
+      return kernelOf(measured ?? choose(a, b, target), target);
+    },
+    cuda(target) {
+      if (!usesMatrixUnits(target) || modulator || picks || b.storage.type === 'f16') return undefined;
+      const tiles = nativeTiles(a, b, target.tf32!.workgroupBytes);
+      return tiles && kernelOf(tiles, target);
     },
   };
 }

@@ -4,7 +4,14 @@ import { compareTensors, passes, type Comparison } from '../compare.js';
 import type { CliContext } from '../context.js';
 import { EXIT, type ExitCode } from '../exit.js';
 import { withModel } from '../model.js';
-import { adapterOption, parseTolerance, sharedOption, withLoading, type LoadingOptions } from '../options.js';
+import {
+  adapterOption,
+  backendOption,
+  parseTolerance,
+  sharedOption,
+  withLoading,
+  type LoadingOptions,
+} from '../options.js';
 import { formatTable, type Column } from '../table.js';
 
 export interface CheckOptions extends LoadingOptions {
@@ -31,6 +38,7 @@ export function checkCommand(finish: (run: () => Promise<ExitCode>) => Promise<v
     .option('--atol <number>', 'absolute tolerance', parseTolerance, 1e-5)
     .addOption(sharedOption())
     .addOption(adapterOption())
+    .addOption(backendOption())
     .action((model: string, files: string[], options: CheckOptions) =>
       finish(() => check(context, model, files, options)),
     );

@@ -8,7 +8,7 @@ import { describeModel, zooInputs, zooNames } from '../../zoo/index.js';
 import type { CliContext } from '../context.js';
 import { EXIT, type ExitCode } from '../exit.js';
 import { describeDevice, withEngine } from '../model.js';
-import { adapterOption, parsePort, type EngineOptions } from '../options.js';
+import { adapterOption, backendOption, parsePort, type EngineOptions } from '../options.js';
 import { ProgressLine } from '../progress.js';
 import { curlLine, postQuery, queryBody } from '../query.js';
 import { DEFAULT_HOST } from './serve.js';
@@ -29,6 +29,7 @@ export function demoCommand(finish: (run: () => Promise<ExitCode>) => Promise<vo
       // Any port will do for a demo, so a busy one never stops it.
       .option('--port <port>', 'port to listen on, 0 picks a free one', parsePort, 0)
       .addOption(adapterOption())
+      .addOption(backendOption())
       .option('--once', 'stop after the predictions')
       .action((options: DemoOptions) => finish(() => demo(context, options)))
   );

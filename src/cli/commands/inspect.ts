@@ -3,7 +3,7 @@ import type { ModelSummary, PrecisionSummary, TensorSpec } from '../../api.js';
 import type { CliContext } from '../context.js';
 import { EXIT, type ExitCode } from '../exit.js';
 import { describeDevice, withModel } from '../model.js';
-import { adapterOption, sharedOption, withLoading, type LoadingOptions } from '../options.js';
+import { adapterOption, backendOption, sharedOption, withLoading, type LoadingOptions } from '../options.js';
 import { formatBytes, formatFields, formatTable } from '../table.js';
 
 export interface InspectOptions extends LoadingOptions {
@@ -17,6 +17,7 @@ export function inspectCommand(finish: (run: () => Promise<ExitCode>) => Promise
     .option('--json', 'print JSON')
     .addOption(sharedOption())
     .addOption(adapterOption())
+    .addOption(backendOption())
     .action((model: string, options: InspectOptions) => finish(() => inspect(context, model, options)));
 }
 
@@ -45,6 +46,7 @@ export function formatSummary(summary: ModelSummary): string {
       ['staging', formatBytes(memory.stagingBytes)],
       ['folded nodes', String(summary.foldedNodes)],
       ['dispatches', `${summary.dispatches} a wave`],
+      ['placement', summary.placement],
       ['rows per wave', rowsPerWave === undefined ? 'rows cannot be split' : rowsPerWave.toLocaleString('en-US')],
       ...(summary.rowsMixedBy === undefined ? [] : [['rows mixed by', summary.rowsMixedBy] as const]),
     ]),

@@ -6,7 +6,7 @@ import { readTensors, writeJson, writeTensors } from '../../io/index.js';
 import type { CliContext } from '../context.js';
 import { EXIT, type ExitCode } from '../exit.js';
 import { withModel } from '../model.js';
-import { adapterOption, collect, sharedOption, withLoading, type LoadingOptions } from '../options.js';
+import { adapterOption, backendOption, collect, sharedOption, withLoading, type LoadingOptions } from '../options.js';
 
 export interface RunCommandOptions extends LoadingOptions {
   readonly input: readonly string[];
@@ -25,6 +25,7 @@ export function runCommand(finish: (run: () => Promise<ExitCode>) => Promise<voi
     .option('--output <file>', 'where to write the outputs; JSON on stdout without it')
     .addOption(sharedOption())
     .addOption(adapterOption())
+    .addOption(backendOption())
     .action((model: string, options: RunCommandOptions) => finish(() => runModel(context, model, options)));
 }
 

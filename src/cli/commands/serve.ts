@@ -17,6 +17,7 @@ import { EXIT, type ExitCode } from '../exit.js';
 import { describeDevice, withEngine } from '../model.js';
 import {
   adapterOption,
+  backendOption,
   parsePort,
   parseSeconds,
   parseSize,
@@ -51,6 +52,7 @@ export function serveCommand(finish: (run: () => Promise<ExitCode>) => Promise<v
     .option('--host <host>', 'address to listen on', DEFAULT_HOST)
     .option('--port <port>', 'port to listen on, 0 picks a free one', parsePort, DEFAULT_PORT)
     .addOption(adapterOption())
+    .addOption(backendOption())
     .option('--allow-failed', 'call the server ready even where models failed to load')
     .addOption(
       new Option('--max-body <size>', 'largest request body')

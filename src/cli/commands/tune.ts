@@ -70,7 +70,7 @@ function formatProducts(products: readonly TunedProduct[]): string {
 }
 
 function tileText(tile: TunedProduct['measured'][number]['tile']): string {
-  if (!('tileM' in tile)) return tile.kind;
+  if (!('tileM' in tile) || !('tileK' in tile)) return tile.kind;
   const { kind, tileM, tileN, tileK } = tile;
   const registers = 'threadM' in tile ? `, ${tile.threadM}x${tile.threadN}` : '';
   return `${kind} ${tileM}x${tileN}x${tileK}${registers}${kind === 'outer' && tile.steps === 2 ? ', two steps' : ''}`;

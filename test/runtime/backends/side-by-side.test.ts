@@ -5,7 +5,7 @@ import { join, joinSets, type Candidate, type SideBySide } from '../../../runtim
 import { sideBySide, type Part } from '../../../shaders/side_by_side.js';
 import { buildZoo, zooInputs, zooNames } from '../../../src/zoo/index.js';
 import { Random } from '../../support/cases.js';
-import { openBackend } from '../../support/device.js';
+import { openBackend, testsCuda } from '../../support/device.js';
 import { RANDOM_INPUTS, randomGraph } from '../../support/graphs.js';
 
 /** A kernel of one operand read and one written, in the form that kernels have. */
@@ -108,7 +108,7 @@ describe('what shares a dispatch', () => {
   });
 });
 
-describe('waves with operators side by side', () => {
+describe.skipIf(testsCuda)('waves with operators side by side', () => {
   const engines = new Map<SideBySide, GraphEngine>();
   beforeAll(async () => {
     for (const which of ['none', 'all', 'memory'] as const)

@@ -88,6 +88,27 @@ describe('attention to a target', () => {
     await model.dispose();
   });
 
+  it.each([
+    { ...FORMS[1]!, width: 16 },
+    { ...FORMS[3]!, width: 24 },
+    { ...FORMS[0]!, length: 100, width: 128, first: 80, second: 40 },
+  ])(`is the same up to rounding in TF32: $length keys of $width (seed ${SEED})`, async (form) => {
+    const { length, width, mask, lookups } = form;
+    const graph = attention(form);
+    const random = new Random();
+    const model = await engines[1]!.load(graph, { products: 'tf32' });
+    for (const n of [1, 6]) {
+      const inputs = {
+        ...(lookups
+          ? { target: random.tensor('int64', [n], 0, 50), keys: random.tensor('int64', [n, length], 0, 50) }
+          : { q: random.floats([n, width]), k: random.floats([n, length, width]) }),
+        ...(mask === 'none' ? {} : { mask: random.floats([n, length], -1, 1) }),
+      };
+      expect(await graphProblems(model, graph, inputs, 0, 1e-2)).toEqual([]);
+    }
+    await model.dispose();
+  });
+
   it('is found in DIN, built and exported', async () => {
     for (const graph of [
       buildZoo('din', 'tiny'),

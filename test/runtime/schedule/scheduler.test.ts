@@ -67,6 +67,7 @@ class FakeDevice {
 
   target(plan: Plan, rowsPerWave: number, failure: () => Error | undefined = () => undefined): Target {
     const executable: Executable = {
+      placement: 'simulated',
       memory: { weightBytes: 0, arenaBytes: 0, stagingBytes: 0 },
       dispatches: 1,
       rowsPerWave: () => (plan.rowAnalysis.parallel ? rowsPerWave : Number.POSITIVE_INFINITY),

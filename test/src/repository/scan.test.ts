@@ -164,7 +164,7 @@ describe('braid.json', () => {
     ['{"precision": "int8"}', `m/braid.json: 'precision' is "int8", expected an object of `],
     ['{"rows": "all"}', `m/braid.json: 'rows' is "all", expected one of 'auto', 'lift'`],
     ['{"shared_inputs": "history"}', `m/braid.json: 'shared_inputs' is "history", expected a list of names`],
-    ['{"products": "int8"}', `m/braid.json: 'products' is "int8", expected one of 'float32', 'float16'`],
+    ['{"products": "int8"}', `m/braid.json: 'products' is "int8", expected one of 'float32', 'tf32', 'float16'`],
     ['{"shared_inputs": [1]}', `m/braid.json: 'shared_inputs' is [1], expected a list of names`],
     ['{"versions": ["1"]}', `m/braid.json: 'versions' is ["1"], expected one of 'latest', 'all'`],
   ])('refuses %s', (text, message) => {

@@ -115,6 +115,7 @@ export class FakeModel implements Model {
       operators: { Gather: 2, ReduceSum: 1 },
       plan: ['0 gather_sum ids -> emb (device)', '1 add dense, emb -> score (device)'],
       dispatches: 2,
+      placement: 'fake',
       foldedNodes: 3,
       parameters: 12_345,
       precision: { float16: 0, int8: 0, storedBytes: 0, savedBytes: 0 },

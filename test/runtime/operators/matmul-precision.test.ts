@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { evaluateGraph, GraphBuilder, GraphEngine, type Graph, type WebGpuBackend } from '../../../runtime/index.js';
+import { evaluateGraph, GraphBuilder, GraphEngine, type Graph, type Backend } from '../../../runtime/index.js';
 import { Random, SEED } from '../../support/cases.js';
 import { openBackend } from '../../support/device.js';
 
@@ -27,14 +27,19 @@ const CASES: [k: number, n: number, transB: 0 | 1, rows: number[]][] = [
   [13, 1028, 1, [1701]],
 ];
 
-/** Rounding both operands to float16 moves a product of elements up to 1 by 2^-11 at most, on average by a fifth of it, to either side. */
+/** Rounding both operands to 11 bits, of float16 as of TF32, moves a product of elements up to 1 by 2^-11 at most, on average by a fifth of it, to either side. */
 function bound(k: number): number {
   return 4 * Math.sqrt(k) * 2 ** -11;
 }
 
-describe('products of float16', () => {
+const PRECISIONS = [
+  { products: 'float16', has: ({ multipliesHalves }: Backend['caps']) => multipliesHalves },
+  { products: 'tf32', has: ({ tf32 }: Backend['caps']) => tf32 !== undefined },
+] as const;
+
+describe.each(PRECISIONS)('products of $products', ({ products, has }) => {
   const random = new Random();
-  let backend: WebGpuBackend;
+  let backend: Backend;
   let engine: GraphEngine;
 
   beforeAll(async () => {
@@ -45,7 +50,7 @@ describe('products of float16', () => {
 
   it.each(CASES)(`k %i, n %i, transB %i (seed ${SEED})`, async (k, n, transB, sizes) => {
     const graph = layer(random, k, n, transB);
-    const model = await engine.load(graph, { products: 'float16' });
+    const model = await engine.load(graph, { products });
     for (const rows of sizes) {
       const x = random.floats([rows, k], -1, 1);
       const found = (await model.run({ x }))['y']!.data as Float32Array;
@@ -57,22 +62,24 @@ describe('products of float16', () => {
     await model.dispose();
   });
 
-  it('are of float16 where the device has them', async (context) => {
-    if (!backend.caps.multipliesHalves) context.skip('this device has no matrix units for float16');
-    const model = await engine.load(layer(random, 64, 64, 1), { products: 'float16' });
+  it('are of that type where the device has them', async (context) => {
+    if (!has(backend.caps)) context.skip(`this device has no matrix units for ${products}`);
+    const model = await engine.load(layer(random, 64, 64, 1), { products });
     expect((await model.summary()).notices).toEqual([]);
-    // 1 + 2^-12 is no half: it is rounded to 1, which float32 would not do.
+    // 1 + 2^-12 takes more bits: it is rounded to 1, which float32 would not do.
     const one = new GraphBuilder('one');
     const x = one.input('x', 'float32', ['rows', 16]);
-    const data = new Float32Array(16 * 16).map((_, i) => (i % 17 === 0 ? 1 : 0));
+    // A weight that float16 cannot hold, where that is not multiplied, is not stored as float16.
+    const scale = products === 'float16' ? 1 : 2 ** 20;
+    const data = new Float32Array(16 * 16).map((_, i) => (i % 17 === 0 ? scale : 0));
     one.output(
       one.op('MatMul', [x, one.constant('w', { dtype: 'float32', dims: [16, 16], data })], {}, { outputs: ['y'] }),
       'float32',
     );
-    const rounding = await engine.load(one.build(), { products: 'float16' });
+    const rounding = await engine.load(one.build(), { products });
     const given = new Float32Array(16 * 16).fill(1 + 2 ** -12);
     expect([...((await rounding.run({ x: { dims: [16, 16], data: given } }))['y']!.data as Float32Array)]).toEqual(
-      Array.from({ length: 256 }, () => 1),
+      Array.from({ length: 256 }, () => scale),
     );
     await model.dispose();
     await rounding.dispose();
@@ -80,13 +87,14 @@ describe('products of float16', () => {
 
   it('fall back to float32, with a notice, where the device has none', async () => {
     const other = await openBackend({ software: true });
-    const caps = { ...other.caps, multipliesHalves: false };
+    const { tf32: _, ...rest } = other.caps;
+    const caps = { ...rest, multipliesHalves: false };
     Object.defineProperty(other, 'caps', { value: caps });
     const plain = new GraphEngine(other);
     const graph = layer(random, 20, 24, 1);
-    const model = await plain.load(graph, { products: 'float16' });
+    const model = await plain.load(graph, { products });
     expect((await model.summary()).notices).toEqual([
-      'products of float16 were asked for; this device has none, and computes them in float32',
+      `products of ${products} were asked for; this device has none, and computes them in float32`,
     ]);
     const x = random.floats([9, 20]);
     const found = (await model.run({ x }))['y']!.data as Float32Array;

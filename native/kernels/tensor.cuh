@@ -1,0 +1,39 @@
+// Matrix units, and copies to shared memory in the background: PTX that compute capability 8.0 brought.
+#pragma once
+
+#include "wgsl.cuh"
+
+namespace wgsl {
+
+BRAID_DEVICE u32 sharedAddress(const void *p) { return (u32)__cvta_generic_to_shared(p); }
+
+// Copies to shared memory in the background; zeros where there is nothing to copy.
+BRAID_DEVICE void copyFour(f32 *to, const f32 *from, bool inside) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(sharedAddress(to)), "l"(from), "r"(inside ? 16 : 0));
+}
+BRAID_DEVICE void copyOne(f32 *to, const f32 *from, bool inside) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(sharedAddress(to)), "l"(from), "r"(inside ? 4 : 0));
+}
+BRAID_DEVICE void endCopies() { asm volatile("cp.async.commit_group;"); }
+template <int N> BRAID_DEVICE void awaitCopies() { asm volatile("cp.async.wait_group %0;" ::"n"(N)); }
+
+BRAID_DEVICE u32 tf32(u32 bits) {
+  u32 out;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(out) : "f"(__uint_as_float(bits)));
+  return out;
+}
+
+// Four 8x4 matrices of words: lane l gives the row l % 8 of matrix l / 8, and gets of each the word (l / 4, l % 4).
+BRAID_DEVICE void loadMatrices(u32 (&out)[4], const f32 *row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+               : "r"(sharedAddress(row)));
+}
+
+BRAID_DEVICE void multiply(f32 (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+} // namespace wgsl

@@ -1,0 +1,276 @@
+#include "device.h"
+
+#include <cstring>
+
+namespace braid {
+
+using Napi::CallbackInfo;
+
+using Napi::Number;
+using Napi::Value;
+
+static CUdeviceptr address(const Value &value) { return (CUdeviceptr)value.As<Number>().DoubleValue(); }
+
+// Errors of CUDA as errors of JavaScript.
+#define BRAID_TRY(env, ...)                                                                          \
+  try {                                                                                              \
+    __VA_ARGS__                                                                                      \
+  } catch (const CudaError &error) {                                                                 \
+    throw Napi::Error::New(env, error.what());                                                       \
+  }
+
+Napi::Function Device::define(Napi::Env env) {
+  return DefineClass(env, "Device",
+                     {
+                         InstanceMethod<&Device::limits>("limits"),
+                         InstanceMethod<&Device::alloc>("alloc"),
+                         InstanceMethod<&Device::free>("free"),
+                         InstanceMethod<&Device::clear>("clear"),
+                         InstanceMethod<&Device::upload>("upload"),
+                         InstanceMethod<&Device::pin>("pin"),
+                         InstanceMethod<&Device::unpin>("unpin"),
+                         InstanceMethod<&Device::loadKernel>("loadKernel"),
+                         InstanceMethod<&Device::submit>("submit"),
+                         InstanceMethod<&Device::clock>("clock"),
+                         InstanceMethod<&Device::close>("close"),
+                     });
+}
+
+// new Device(ordinal, lanes, ended: (lane, point, reason) => void)
+Device::Device(const CallbackInfo &info) : Napi::ObjectWrap<Device>(info) {
+  Napi::Env env = info.Env();
+  if (!driver().reason.empty()) throw Napi::Error::New(env, driver().reason);
+  BRAID_TRY(env, {
+    CU(cuDeviceGet, &device_, info[0].As<Number>().Int32Value());
+    check(driver().createContext(&context_, CU_CTX_SCHED_AUTO, device_), "cuCtxCreate");
+    lanes_.resize(info[1].As<Number>().Uint32Value());
+    void *flags = nullptr;
+    CU(cuMemHostAlloc, &flags, lanes_.size() * 64, CU_MEMHOSTALLOC_DEVICEMAP);
+    std::memset(flags, 0, lanes_.size() * 64);
+    flags_ = (volatile uint32_t *)flags;
+    CU(cuMemHostGetDevicePointer, &deviceFlags_, flags, 0);
+    for (auto &lane : lanes_) {
+      CU(cuStreamCreate, &lane.stream, CU_STREAM_NON_BLOCKING);
+      CU(cuEventCreate, &lane.done, CU_EVENT_DISABLE_TIMING);
+    }
+  });
+  ended_ = Napi::ThreadSafeFunction::New(env, info[2].As<Napi::Function>(), "braid cuda", 0, 1);
+  // What is in flight keeps the process alive; an idle device does not.
+  ended_.Unref(env);
+  watcher_ = std::make_unique<Watcher>(context_, [this](int lane, uint32_t point, const std::string &reason) {
+    ended_.BlockingCall([this, lane, point, reason](Napi::Env env, Napi::Function call) {
+      if (--inFlight_ == 0) ended_.Unref(env);
+      call.Call({Number::New(env, lane), Number::New(env, point), Napi::String::New(env, reason)});
+    });
+  });
+}
+
+Device::~Device() { destroy(); }
+
+void Device::destroy() {
+  if (!watcher_) return;
+  watcher_.reset();
+  ended_.Release();
+  // What fails here fails because the context is lost; destroying it frees all that it owned.
+  const Driver &d = driver();
+  d.p_cuCtxSetCurrent(context_);
+  d.p_cuCtxSynchronize();
+  for (auto &[key, data] : pinned_) d.p_cuMemFreeHost(data);
+  pinned_.clear();
+  d.p_cuMemFreeHost((void *)flags_);
+  d.p_cuCtxDestroy(context_);
+  context_ = nullptr;
+}
+
+void Device::enter(Napi::Env env) const {
+  if (!context_) throw Napi::Error::New(env, "the device is closed");
+  BRAID_TRY(env, { CU(cuCtxSetCurrent, context_); });
+}
+
+Value Device::limits(const CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  enter(env);
+  auto attribute = [&](CUdevice_attribute which) {
+    int value = 0;
+    CU(cuDeviceGetAttribute, &value, which, device_);
+    return Number::New(env, value);
+  };
+  auto out = Napi::Object::New(env);
+  BRAID_TRY(env, {
+    size_t free = 0;
+    size_t total = 0;
+    CU(cuMemGetInfo, &free, &total);
+    out["freeBytes"] = Number::New(env, (double)free);
+    out["totalBytes"] = Number::New(env, (double)total);
+    out["major"] = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
+    out["minor"] = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+    out["multiprocessors"] = attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+    out["sharedBytes"] = attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK);
+    out["sharedBytesOptIn"] = attribute(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
+    out["threadsPerBlock"] = attribute(CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK);
+  });
+  return out;
+}
+
+// alloc(bytes): the address, as a number: those of devices have at most 49 bits.
+Value Device::alloc(const CallbackInfo &info) {
+  enter(info.Env());
+  CUdeviceptr data = 0;
+  BRAID_TRY(info.Env(), { CU(cuMemAlloc, &data, (size_t)info[0].As<Number>().DoubleValue()); });
+  return Number::New(info.Env(), (double)data);
+}
+
+void Device::free(const CallbackInfo &info) {
+  enter(info.Env());
+  BRAID_TRY(info.Env(), { CU(cuMemFree, address(info[0])); });
+}
+
+// clear(address, bytes)
+void Device::clear(const CallbackInfo &info) {
+  enter(info.Env());
+  BRAID_TRY(info.Env(), { CU(cuMemsetD8, address(info[0]), 0, (size_t)info[1].As<Number>().DoubleValue()); });
+}
+
+// upload(address, bytes: Uint8Array): returns once the bytes are on the device.
+void Device::upload(const CallbackInfo &info) {
+  enter(info.Env());
+  auto bytes = info[1].As<Napi::Uint8Array>();
+  if (bytes.ByteLength() == 0) return;
+  BRAID_TRY(info.Env(), { CU(cuMemcpyHtoD, address(info[0]), bytes.Data(), bytes.ByteLength()); });
+}
+
+// pin(bytes): { buffer, address } of host memory that the device reads and writes by itself.
+Value Device::pin(const CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  enter(env);
+  size_t bytes = (size_t)info[0].As<Number>().DoubleValue();
+  void *data = nullptr;
+  BRAID_TRY(env, { CU(cuMemHostAlloc, &data, bytes, CU_MEMHOSTALLOC_PORTABLE); });
+  double key = (double)(uintptr_t)data;
+  pinned_[key] = data;
+  auto out = Napi::Object::New(env);
+  out["buffer"] = Napi::ArrayBuffer::New(env, data, bytes);
+  out["address"] = Number::New(env, key);
+  return out;
+}
+
+// unpin(address, buffer): the buffer is empty from then on.
+void Device::unpin(const CallbackInfo &info) {
+  enter(info.Env());
+  double key = info[0].As<Number>().DoubleValue();
+  auto found = pinned_.find(key);
+  if (found == pinned_.end()) throw Napi::Error::New(info.Env(), "this memory is not pinned");
+  info[1].As<Napi::ArrayBuffer>().Detach();
+  BRAID_TRY(info.Env(), { CU(cuMemFreeHost, found->second); });
+  pinned_.erase(found);
+}
+
+// loadKernel(cubin: Uint8Array, name, sharedBytes): its number.
+Value Device::loadKernel(const CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  enter(env);
+  auto image = info[0].As<Napi::Uint8Array>();
+  std::string name = info[1].As<Napi::String>();
+  int shared = info[2].As<Number>().Int32Value();
+  BRAID_TRY(env, {
+    CUmodule module = nullptr;
+    CU(cuModuleLoadData, &module, image.Data());
+    modules_.push_back(module);
+    CUfunction kernel = nullptr;
+    CU(cuModuleGetFunction, &kernel, module, name.c_str());
+    if (shared > 48 * 1024)
+      CU(cuFuncSetAttribute, kernel, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared);
+    kernels_.push_back(kernel);
+  });
+  return Number::New(env, (double)(kernels_.size() - 1));
+}
+
+void Device::run(Lane &lane, const double *commands, size_t count, unsigned char *arguments, size_t argumentBytes) {
+  auto pointer = [](double value) { return (CUdeviceptr)value; };
+  for (size_t at = 0; at < count;) {
+    const double *c = commands + at;
+    switch ((Op)(int)c[0]) {
+    case Op::Launch: {
+      // kernel, grid x, grid z, threads, shared bytes, offset and size of the argument
+      size_t offset = (size_t)c[6], size = (size_t)c[7];
+      if ((size_t)c[1] >= kernels_.size() || offset + size > argumentBytes)
+        throw std::out_of_range("a command list launches what is not there");
+      void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, arguments + offset, CU_LAUNCH_PARAM_BUFFER_SIZE, &size,
+                       CU_LAUNCH_PARAM_END};
+      CU(cuLaunchKernel, kernels_[(size_t)c[1]], (unsigned)c[2], 1, (unsigned)c[3], (unsigned)c[4], 1, 1,
+         (unsigned)c[5], lane.stream, nullptr, extra);
+      at += 8;
+      break;
+    }
+    case Op::Upload:
+      CU(cuMemcpyHtoDAsync, pointer(c[1]), (const void *)(uintptr_t)c[2], (size_t)c[3], lane.stream);
+      at += 4;
+      break;
+    case Op::Download:
+      CU(cuMemcpyDtoHAsync, (void *)(uintptr_t)c[1], pointer(c[2]), (size_t)c[3], lane.stream);
+      at += 4;
+      break;
+    case Op::Wait:
+      CU(cuStreamWaitEvent, lane.stream, lanes_.at((size_t)c[1]).done, 0);
+      at += 2;
+      break;
+    case Op::Clock: {
+      size_t index = (size_t)c[1];
+      while (lane.clock.size() <= index) {
+        CUevent event = nullptr;
+        CU(cuEventCreate, &event, CU_EVENT_DEFAULT);
+        lane.clock.push_back(event);
+      }
+      CU(cuEventRecord, lane.clock[index], lane.stream);
+      at += 2;
+      break;
+    }
+    default:
+      throw std::out_of_range("a command list has an unknown command");
+    }
+  }
+}
+
+// submit(lane, commands: Float64Array, count, arguments: Uint32Array): the point that the lane reaches behind it.
+Value Device::submit(const CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  enter(env);
+  size_t index = info[0].As<Number>().Uint32Value();
+  if (index >= lanes_.size()) throw Napi::Error::New(env, "there is no such lane");
+  Lane &lane = lanes_[index];
+  auto commands = info[1].As<Napi::Float64Array>();
+  auto arguments = info[3].As<Napi::Uint32Array>();
+  try {
+    run(lane, commands.Data(), info[2].As<Number>().Uint32Value(), (unsigned char *)arguments.Data(),
+        arguments.ByteLength());
+    CU(cuEventRecord, lane.done, lane.stream);
+    lane.point++;
+    CU(cuStreamWriteValue32, lane.stream, deviceFlags_ + index * 64, lane.point, CU_STREAM_WRITE_VALUE_DEFAULT);
+  } catch (const std::exception &error) {
+    throw Napi::Error::New(env, error.what());
+  }
+  if (inFlight_++ == 0) ended_.Ref(env);
+  watcher_->await({(int)index, lane.point, flags_ + index * 16, lane.stream});
+  return Number::New(env, lane.point);
+}
+
+// clock(lane, intervals): microseconds between neighbours of the moments that the lane's last submission recorded.
+Value Device::clock(const CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  enter(env);
+  Lane &lane = lanes_.at(info[0].As<Number>().Uint32Value());
+  size_t intervals = info[1].As<Number>().Uint32Value();
+  auto out = Napi::Float64Array::New(env, intervals);
+  BRAID_TRY(env, {
+    for (size_t i = 0; i < intervals; i++) {
+      float ms = 0;
+      CU(cuEventElapsedTime, &ms, lane.clock.at(i), lane.clock.at(i + 1));
+      out[i] = 1000.0 * ms;
+    }
+  });
+  return out;
+}
+
+void Device::close(const CallbackInfo &) { destroy(); }
+
+} // namespace braid

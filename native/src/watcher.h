@@ -1,0 +1,48 @@
+// The thread that waits for streams, so that JavaScript need not ask.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "driver.h"
+
+namespace braid {
+
+// A submission whose end is awaited: the stream writes `point` to `flag` behind it.
+struct Awaited {
+  int lane;
+  uint32_t point;
+  volatile uint32_t *flag;
+  CUstream stream;
+};
+
+class Watcher {
+public:
+  // `report` is called in the watcher's thread: the lane, its point, and what failed (empty where nothing did).
+  using Report = std::function<void(int, uint32_t, const std::string &)>;
+
+  Watcher(CUcontext context, Report report);
+  ~Watcher();
+  Watcher(const Watcher &) = delete;
+
+  void await(const Awaited &awaited);
+
+private:
+  void run();
+  bool anyFailed(std::string &reason) const;
+
+  CUcontext context_;
+  Report report_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::vector<Awaited> added_;
+  std::vector<Awaited> pending_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+} // namespace braid

@@ -1,0 +1,144 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { HEADER } from './translate.js';
+
+/** A GPU that the driver knows. */
+export interface CudaDeviceEntry {
+  readonly name: string;
+  readonly bytes: number;
+  /** Compute capability without its point, such as 90. */
+  readonly architecture: number;
+}
+
+/** What the addon finds on this machine. Reasons are empty where nothing is missing. */
+export interface CudaProbe {
+  readonly devices: readonly CudaDeviceEntry[];
+  readonly driverVersion: string;
+  readonly driverReason: string;
+  /** NVRTC, which compiles kernels when a model is loaded. */
+  readonly compiler: string;
+  readonly compilerReason: string;
+}
+
+export interface CudaLimits {
+  readonly freeBytes: number;
+  readonly totalBytes: number;
+  readonly major: number;
+  readonly minor: number;
+  readonly multiprocessors: number;
+  readonly sharedBytes: number;
+  readonly sharedBytesOptIn: number;
+  readonly threadsPerBlock: number;
+}
+
+/** Host memory that the device reads and writes by itself. */
+export interface Pinned {
+  readonly buffer: ArrayBuffer;
+  readonly address: number;
+}
+
+/** A CUDA context, its streams and what lives in it; native/src/device.cc. Addresses are numbers, of at most 49 bits. */
+export interface NativeDevice {
+  limits(): CudaLimits;
+  alloc(bytes: number): number;
+  free(address: number): void;
+  clear(address: number, bytes: number): void;
+  upload(address: number, bytes: Uint8Array): void;
+  pin(bytes: number): Pinned;
+  unpin(address: number, buffer: ArrayBuffer): void;
+  loadKernel(cubin: Uint8Array, name: string, sharedBytes: number): number;
+  /** Puts commands on a lane; the point that the lane reaches when they are over. */
+  submit(lane: number, commands: Float64Array, count: number, kernelArguments: Uint32Array): number;
+  /** Microseconds between the moments that the lane's last submission recorded. */
+  clock(lane: number, intervals: number): Float64Array;
+  close(): void;
+}
+
+export interface NativeAddon {
+  probe(): CudaProbe;
+  compile(
+    source: string,
+    headers: readonly (readonly [name: string, text: string])[],
+    architecture: number,
+    options: readonly string[],
+  ): Promise<Uint8Array>;
+  readonly Device: new (
+    ordinal: number,
+    lanes: number,
+    ended: (lane: number, point: number, reason: string) => void,
+  ) => NativeDevice;
+}
+
+/** The addon, or why there is none. */
+export type LoadedAddon =
+  | { readonly addon: NativeAddon; readonly headers: readonly (readonly [name: string, text: string])[] }
+  | { readonly reason: string; readonly fix?: string };
+
+/** Where `native/` is: beside `runtime/`, and beside the `dist/` that holds it. */
+function nativeFolder(): string | undefined {
+  for (let folder = dirname(fileURLToPath(import.meta.url)); folder !== dirname(folder); folder = dirname(folder)) {
+    const native = join(folder, 'native');
+    if (existsSync(join(native, 'kernels', HEADER))) return native;
+  }
+  return undefined;
+}
+
+let loaded: LoadedAddon | undefined;
+
+/** Loads the addon once. Never throws: what is missing is in the reason. */
+export function loadAddon(): LoadedAddon {
+  loaded ??= load();
+  return loaded;
+}
+
+function load(): LoadedAddon {
+  const folder = nativeFolder();
+  if (folder === undefined) return { reason: 'the folder native/ is not part of this installation' };
+  const path = join(folder, 'build', 'braid_cuda.node');
+  if (!existsSync(path))
+    return {
+      reason: 'the CUDA addon is not built',
+      fix: 'npm run build:cuda (needs the headers of CUDA 12 or 13, CMake and a C++ compiler)',
+    };
+  try {
+    const addon = createRequire(import.meta.url)(path) as NativeAddon;
+    const kernels = join(folder, 'kernels');
+    const headers = readdirSync(kernels).filter((name) => name.endsWith('.cuh'));
+    return { addon, headers: headers.map((name) => [name, readFileSync(join(kernels, name), 'utf8')] as const) };
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return { reason: `the CUDA addon does not load: ${reason}`, fix: 'npm run build:cuda' };
+  }
+}
+
+/** A device that can be opened. */
+export interface FoundCuda {
+  readonly addon: NativeAddon;
+  readonly headers: readonly (readonly [name: string, text: string])[];
+  readonly device: CudaDeviceEntry;
+  readonly driverVersion: string;
+  readonly compiler: string;
+}
+
+/** The oldest GPUs that kernels are compiled for: Ampere, whose matrix units take TF32. */
+const OLDEST_ARCHITECTURE = 80;
+
+/** What CUDA offers here, or what is missing. */
+export function findCuda(): FoundCuda | { readonly reason: string; readonly fix?: string } {
+  const found = loadAddon();
+  if ('reason' in found) return found;
+  const { addon, headers } = found;
+  const { devices, driverReason, driverVersion, compiler, compilerReason } = addon.probe();
+  if (driverReason !== '') return { reason: driverReason, fix: "install NVIDIA's driver, 525 or newer" };
+  const [device] = devices;
+  if (!device) return { reason: 'the NVIDIA driver knows no GPU' };
+  if (device.architecture < OLDEST_ARCHITECTURE)
+    return {
+      reason: `${device.name} has compute capability ${device.architecture / 10}; the CUDA backend needs ${OLDEST_ARCHITECTURE / 10}`,
+    };
+  if (compilerReason !== '')
+    return { reason: compilerReason, fix: 'install NVRTC (libnvrtc.so of CUDA 12 or 13), or set CUDA_HOME' };
+  return { addon, headers, device, driverVersion, compiler };
+}

@@ -1,0 +1,62 @@
+import type { NativeEntry, WebGpuProgram } from './program.js';
+import {
+  firstColumns,
+  targetAttentionFields,
+  targetAttentionLayout,
+  targetAttentionModule,
+  targetAttentionName,
+  type TargetAttentionOptions,
+} from './target_attention.js';
+
+const THREADS = 256;
+const eights = (n: number): number => 8 * Math.ceil(n / 8);
+
+/** Bytes of shared memory; native/kernels/target_attention.cuh lays it out. */
+function bytesOf(options: TargetAttentionOptions): number {
+  const { width, length, second } = options;
+  const columns = firstColumns(options);
+  const firstLine = columns % 16 === 0 ? columns + 8 : columns;
+  const words =
+    length * (width + 4) +
+    width * firstLine +
+    columns * (eights(second) + 4) +
+    4 * Math.ceil(length / 4) +
+    (2 * THREADS) / 32;
+  return 4 * words;
+}
+
+/** Registers hold 16 keys' hidden layers: most columns of each. */
+const [MOST_FIRST, MOST_SECOND] = [128, 64];
+
+/** Attention to a target on the matrix units of CUDA, in TF32; undefined where a block cannot take a row. */
+export function nativeTargetAttention(
+  options: TargetAttentionOptions,
+  workgroupBytes: number,
+): WebGpuProgram | undefined {
+  const { width, length, first, second, firstActivation, secondActivation, finish } = options;
+  const columns = firstColumns(options);
+  const sharedBytes = bytesOf(options);
+  if (width % 8 !== 0 || columns > MOST_FIRST || second > MOST_SECOND || sharedBytes > workgroupBytes) return undefined;
+  const lines = firstActivation?.lines ?? 0;
+  const at = targetAttentionLayout(options, lines);
+  const line = (i: number): string =>
+    `weights[w_start + ${at.firstLines + (i * columns) / 4}u + column / 4u][column % 4u]`;
+  const firstArguments = ['z', 'x', ...Array.from({ length: lines }, (_, i) => line(i))].join(', ');
+  const readers = (finish?.others ?? []).map(
+    (_, i) => `other${i}[blocks[z].other${i}_start + row * blocks[z].other${i}_row + key * blocks[z].other${i}_step]`,
+  );
+  const fields = targetAttentionFields(options);
+  const source = `${targetAttentionModule(options, fields)}
+fn activate_first(z: u32, w_start: u32, column: u32, x: f32) -> f32 { return ${firstActivation ? `chain_first(${firstArguments})` : 'x'}; }
+fn activate_second(z: u32, x: f32) -> f32 { return ${secondActivation ? 'chain_second(z, x)' : 'x'}; }
+fn finish_score(z: u32, row: u32, key: u32, score: f32) -> f32 { return ${finish ? `chain(${['z', 'score', ...readers].join(', ')})` : 'score'}; }`;
+  const places = [at.keyWeights, at.pairWeights, at.secondWeights, at.secondBias, at.scoreWeights, at.scoreBias];
+  const native: NativeEntry = {
+    header: 'target_attention.cuh',
+    call: `TargetAttention<${length}, ${width}, ${first}, ${columns}, ${second}>::run(kernel, {${places.join(', ')}})`,
+    threads: THREADS,
+    residents: 2,
+    sharedBytes,
+  };
+  return { key: `TargetAttention_tf32_${targetAttentionName(options)}`, source, fields, reportsErrors: false, native };
+}

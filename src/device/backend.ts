@@ -1,0 +1,92 @@
+import { join } from 'node:path';
+import { CudaBackend, findCuda, type FoundCuda } from '../../runtime/backends/cuda/index.js';
+import { BraidError, WebGpuBackend, type Backend } from '../../runtime/index.js';
+import type { DeviceInfo } from '../api.js';
+import { readTiles } from '../tuning/files.js';
+import { cacheFolder } from './cache.js';
+import { openDevice, requireAdapter, type AdapterChoice, type Attempt } from './discover.js';
+import { pacePolling, POLL_MS } from './polling.js';
+
+/** `auto`: CUDA where it is to be had, WebGPU otherwise. */
+export const BACKENDS = ['webgpu', 'cuda', 'auto'] as const;
+export type BackendChoice = (typeof BACKENDS)[number];
+
+/** What is to compute. */
+export interface DeviceChoice {
+  /** Which adapters the backend `webgpu` accepts. */
+  readonly adapter: AdapterChoice;
+  /** Default: `webgpu`. */
+  readonly backend?: BackendChoice;
+  /** Streams of the backend `cuda`, 1 to 16. */
+  readonly lanes?: number;
+  /** How WebGPU cuts matrix products: as measured where that is known, or by a rule alone. Default: `measured`. */
+  readonly tiles?: 'measured' | 'rule';
+}
+
+export interface OpenedBackend {
+  readonly backend: Backend;
+  readonly info: DeviceInfo;
+  /** Called once the backend is closed. */
+  release(): void;
+}
+
+/** @throws BraidError DEVICE_UNAVAILABLE, saying what is missing and what would help. */
+export async function openBackend(choice: DeviceChoice): Promise<OpenedBackend> {
+  const { backend, lanes } = choice;
+  if (backend !== 'cuda' && backend !== 'auto') return openWebGpu(choice);
+  const found = findCuda();
+  if (!('reason' in found)) return openCuda(found, lanes);
+  const missing = `the backend cuda is not available: ${found.reason}`;
+  if (backend === 'cuda') {
+    const fix = found.fix === undefined ? '' : `; fix: ${found.fix}`;
+    throw new BraidError('DEVICE_UNAVAILABLE', `${missing}${fix}`);
+  }
+  const opened = await openWebGpu(choice);
+  return { ...opened, info: { ...opened.info, origin: `${opened.info.origin}; ${missing}` } };
+}
+
+async function openWebGpu(choice: DeviceChoice): Promise<OpenedBackend> {
+  const { adapter, info, release } = await requireAdapter(choice.adapter);
+  const device = await openDevice(adapter);
+  const stopPacing = pacePolling(info.software ? POLL_MS.software : POLL_MS.hardware);
+  const tiles = choice.tiles === 'rule' ? undefined : await readTiles(info, device.limits);
+  const backend = new WebGpuBackend(device, { adapterInfo: adapter.info, ...(tiles ? { tiles } : {}) });
+  return {
+    backend,
+    info,
+    release: () => {
+      stopPacing();
+      release();
+    },
+  };
+}
+
+function openCuda(found: FoundCuda, lanes: number | undefined): OpenedBackend {
+  const backend = new CudaBackend(found, {
+    cacheFolder: join(cacheFolder(), 'cubins'),
+    ...(lanes === undefined ? {} : { lanes }),
+  });
+  return { backend, info: describe(found, backend), release: () => {} };
+}
+
+function describe({ device, driverVersion, compiler }: FoundCuda, { limits }: CudaBackend): DeviceInfo {
+  return {
+    backend: 'cuda',
+    adapter: device.name,
+    vendor: 'nvidia',
+    driver: `CUDA ${driverVersion}, ${compiler}`,
+    software: false,
+    origin: 'addon',
+    features: [`sm_${device.architecture}`],
+    limits: { ...limits },
+  };
+}
+
+/** How the backend `cuda` stands, as a line of what was tried. */
+export function describeCuda(): Attempt {
+  const found = findCuda();
+  if ('reason' in found)
+    return { origin: 'cuda', ok: false, detail: found.reason, ...(found.fix === undefined ? {} : { fix: found.fix }) };
+  const { device, driverVersion, compiler } = found;
+  return { origin: 'cuda', ok: true, detail: `${device.name}, driver for CUDA ${driverVersion}, ${compiler}` };
+}

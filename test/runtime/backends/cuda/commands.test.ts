@@ -1,0 +1,33 @@
+import { describe, expect, it } from 'vitest';
+import { CommandList, OPERATIONS } from '../../../../runtime/backends/cuda/commands.js';
+
+describe('CommandList', () => {
+  it('writes each command as its operation and numbers', () => {
+    const list = new CommandList();
+    const address = 2 ** 47 + 12;
+    list.wait(3);
+    list.upload(address, 64, 100);
+    list.clock(0);
+    list.launch({ kernel: 7, gridX: 100, gridZ: 2, threads: 256, sharedBytes: 1024, offset: 512, bytes: 96 });
+    list.clock(1);
+    list.download(64, address, 40);
+    const expected = [
+      [OPERATIONS.wait, 3],
+      [OPERATIONS.upload, address, 64, 100],
+      [OPERATIONS.clock, 0],
+      [OPERATIONS.launch, 7, 100, 2, 256, 1024, 512, 96],
+      [OPERATIONS.clock, 1],
+      [OPERATIONS.download, 64, address, 40],
+    ];
+    expect([...list.numbers.subarray(0, list.count)]).toEqual(expected.flat());
+    list.clear();
+    expect(list.count).toBe(0);
+  });
+
+  it('grows', () => {
+    const list = new CommandList();
+    for (let i = 0; i < 1000; i++) list.wait(i);
+    expect(list.count).toBe(2000);
+    expect(list.numbers[1999]).toBe(999);
+  });
+});
