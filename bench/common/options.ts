@@ -1,4 +1,5 @@
 import { InvalidArgumentError, Option } from 'commander';
+import { PRODUCT_PRECISIONS, type ProductPrecision } from '../../runtime/compile/kernel.js';
 import { POLICY_NAMES, TABLE_PRECISIONS, WEIGHT_PRECISIONS, type Precision } from '../../runtime/index.js';
 import { zooNames, zooScales, type AdapterChoice, type PolicyName } from '../../src/index.js';
 import { MIX, sharedNames } from './queries.js';
@@ -13,6 +14,7 @@ export interface BraidChoices {
   readonly adapter: AdapterChoice;
   readonly tables?: Precision['tables'];
   readonly weights?: Precision['weights'];
+  readonly products?: ProductPrecision;
 }
 
 export function parsePositive(text: string): number {
@@ -76,6 +78,7 @@ export function braidOptions(thread: BraidChoices['thread']): readonly Option[] 
     new Option('--queue-delay-ms <ms>', 'longest wait for a batch to fill, for the policy batch').argParser(parseDelay),
     new Option('--tables <type>', 'how tables are stored').choices(TABLE_PRECISIONS),
     new Option('--weights <type>', 'how matrices are stored').choices(WEIGHT_PRECISIONS),
+    new Option('--products <type>', 'as what matrix products multiply').choices(PRODUCT_PRECISIONS),
     new Option('--thread <where>', 'thread that owns the device').choices(['main', 'worker']).default(thread),
     new Option('--adapter <kind>', 'which adapter computes').choices(['auto', 'hardware', 'software']).default('auto'),
   ];

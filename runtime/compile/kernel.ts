@@ -23,6 +23,11 @@ export interface KernelTarget extends DeviceCaps {
   readonly products: ProductPrecision;
 }
 
+/** As what products are multiplied on a device: in float16 where that was asked for and the device does it. */
+export function productsOf({ products, multipliesHalves }: KernelTarget): ProductPrecision {
+  return multipliesHalves ? products : 'float32';
+}
+
 /** Scalar operations and bytes of memory traffic, as formulas over the symbols. Each operand counts once. */
 export interface Cost {
   readonly operations: Dim;

@@ -7,7 +7,7 @@ import { fuseEpilogues } from './fuse.js';
 import { joinSums } from './joined-sums.js';
 import { fuseLookups } from './lookups.js';
 import { fuseInteractions } from './interaction.js';
-import type { DeviceCaps, ProductPrecision } from './kernel.js';
+import type { DeviceCaps, KernelTarget, ProductPrecision } from './kernel.js';
 import type { LowerOptions, OutputSource, Program } from './lower.js';
 import { fusePerceptrons } from './perceptron.js';
 import { pickProducts } from './picked-product.js';
@@ -89,7 +89,7 @@ function countOperators(graph: Graph): Record<string, number> {
  * Patterns of whole layers before operators in a row: they are told by the nodes that fusion would join. Layers that
  * follow each other come last, once each is a node.
  */
-function fuse(analyzed: AnalyzedGraph, caps: DeviceCaps): AnalyzedGraph {
+function fuse(analyzed: AnalyzedGraph, target: KernelTarget): AnalyzedGraph {
   return [
     splitLayers,
     fuseShortAttention,
@@ -101,17 +101,17 @@ function fuse(analyzed: AnalyzedGraph, caps: DeviceCaps): AnalyzedGraph {
     fuseEpilogues,
     fuseTargetAttention,
     fusePerceptrons,
-  ].reduce((graph, pass) => pass(graph, caps), analyzed);
+  ].reduce((graph, pass) => pass(graph, target), analyzed);
 }
 
 /** Compiles a graph. @throws BraidError MODEL_UNSUPPORTED, MODEL_INVALID, REQUEST_INVALID. */
 export function compile(graph: Graph, options: CompileOptions): Plan {
-  const { precision = {} } = options;
+  const { precision = {}, products = 'float32', caps = COMMON_CAPS } = options;
   checkPrecision(precision);
   const source = options.rows === 'lift' ? liftRows(graph) : graph;
   const shared = options.shared && options.shared.length > 0 ? shareInputs(source, options.shared) : undefined;
   const analyzed = shared ? analyze(shared.graph, shared.sharing) : analyze(source);
-  const { program, report } = lowerWith(fuse(analyzed, options.caps ?? COMMON_CAPS), options, precision);
+  const { program, report } = lowerWith(fuse(analyzed, { ...caps, products }), options, precision);
   const shown = analyzeRows(analyzed);
   const { countsRows } = program;
   const rowAnalysis: RowAnalysis =
@@ -140,7 +140,7 @@ export function compile(graph: Graph, options: CompileOptions): Plan {
     otherSymbols: otherSymbols(analyzed),
     operators: countOperators(graph),
     foldedNodes: analyzed.foldedNodes,
-    products: options.products ?? 'float32',
+    products,
     parameters: program.weights.reduce((n, w) => n + w.tensor.data.length, 0),
     precision: report,
     notices: [...(shared?.graph ?? source).notices, ...report.outOfRange.map(outOfRangeNotice)],

@@ -1,4 +1,7 @@
-import { targetAttention, type LineActivation, type TargetAttentionForm } from '../../../shaders/target_attention.js';
+import { targetAttention } from '../../../shaders/target_attention.js';
+import { targetAttentionHalves } from '../../../shaders/target_attention_halves.js';
+import type { LineActivation, TargetAttentionForm } from '../../../shaders/target_attention_parts.js';
+import type { ProductPrecision } from '../../compile/kernel.js';
 import type { Lowering } from '../../compile/lowering.js';
 import { isAligned, reshapeView, type View } from '../../compile/view.js';
 import { equal, evaluate, mul, type Dim } from '../../graph/dim.js';
@@ -15,6 +18,8 @@ export interface HiddenFunctions {
 }
 
 export interface TargetAttentionCall {
+  /** As what the layers multiply, which decides how the parameters lie. */
+  readonly products: ProductPrecision;
   readonly width: number;
   readonly length: number;
   readonly first: number;
@@ -44,11 +49,11 @@ function activationOf({ chain, lines }: HiddenFunctions, layer: string): Activat
 /**
  * TargetAttention(K, parameters, , others of the scores .., c, q): of K [batch, length, width], c [batch, first] and q
  * [batch, width], the sum of the keys weighed by the softmax of their scores, [batch, width]; see
- * shaders/target_attention.ts, which says how the parameters lie. What compile/target-attention.ts makes; no model has it.
+ * shaders/target_attention.ts and target_attention_halves.ts, which say how the parameters lie. What compile/target-attention.ts makes; no model has it.
  */
 export function targetAttentionOperator(call: TargetAttentionCall): Operator {
   return fusedOperator('TargetAttention', (lowering: Lowering) => {
-    const { width, length, first, second } = call;
+    const { products, width, length, first, second } = call;
     const [batch] = lowering.context.input(0).shape as [Dim];
     const as = (view: View, shape: readonly Dim[]): View =>
       reshapeView(view, shape) ?? reshapeView(lowering.dense(view), shape)!;
@@ -88,7 +93,8 @@ export function targetAttentionOperator(call: TargetAttentionCall): Operator {
           [`${name}_${step}`]: view.strides[1]!,
         });
         return {
-          program: targetAttention({ ...form, length }),
+          program:
+            products === 'float16' ? targetAttentionHalves({ ...form, length }) : targetAttention({ ...form, length }),
           dispatch: {
             parameters: {
               m: batch,

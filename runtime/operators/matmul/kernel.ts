@@ -4,7 +4,13 @@ import type { BlockedTile } from '../../../shaders/matmul_blocked.js';
 import type { StagedTile } from '../../../shaders/matmul_staged.js';
 import type { SubgroupTile } from '../../../shaders/matmul_subgroup.js';
 import type { WebGpuProgram } from '../../../shaders/program.js';
-import type { DeviceCaps, KernelTarget, ParameterValue, Step } from '../../compile/kernel.js';
+import {
+  productsOf,
+  type DeviceCaps,
+  type KernelTarget,
+  type ParameterValue,
+  type Step,
+} from '../../compile/kernel.js';
 import { isAligned, type View } from '../../compile/view.js';
 import { divideExact, equal, evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
 import { trafficBytes } from '../elementwise/kernel.js';
@@ -228,7 +234,7 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
     bound: isThin(m) || isThin(n) ? 'memory' : 'arithmetic',
     detail: `m=${m} n=${n} k=${k} batches=${mul(outer, inner)}`,
     webgpu(caps: KernelTarget) {
-      const plain = caps.products === 'float16' && caps.multipliesHalves ? chooseHalfTile : chooseTile;
+      const plain = productsOf(caps) === 'float16' ? chooseHalfTile : chooseTile;
       const choose = modulator ? modulatedTile : picks ? pickedTile : plain;
       const { tile, others } = choose(a, b, caps);
       const programOf = (cut: MatMulTile): WebGpuProgram =>

@@ -60,7 +60,11 @@ describe('products of float16', () => {
   it('are of float16 where the device has them', async (context) => {
     if (!backend.caps.multipliesHalves) context.skip('this device has no matrix units for float16');
     const model = await engine.load(layer(random, 64, 64, 1), { products: 'float16' });
-    expect((await model.summary()).notices).toEqual([]);
+    const { notices, precision } = await model.summary();
+    expect(notices).toEqual([
+      expect.stringMatching(/^products of float16; 'y' differs from that of float32 by at most /),
+    ]);
+    expect(precision.products).toBe('float16');
     // 1 + 2^-12 is no half: it is rounded to 1, which float32 would not do.
     const one = new GraphBuilder('one');
     const x = one.input('x', 'float32', ['rows', 16]);
