@@ -37,6 +37,8 @@ export interface MatMulOptions {
   readonly picked?: boolean;
   /** B is stored as float16. */
   readonly halves?: boolean;
+  /** Rows of C lie in fours of columns; see Parts. */
+  readonly outFours?: boolean;
 }
 
 /**
@@ -46,10 +48,10 @@ export interface MatMulOptions {
  * Operations 2 m n k. Tiled memory traffic: m k (n / tileN) + k n (m / tileM) + m n words.
  */
 export function matMul({ tile, ...options }: MatMulOptions): WebGpuProgram {
-  const { hasBias, finish, modulated = false, picked = false, halves = false } = options;
-  const parts = { hasBias, finish, modulated, picked, halves };
+  const { hasBias, finish, modulated = false, picked = false, halves = false, outFours = false } = options;
+  const parts = { hasBias, finish, modulated, picked, halves, outFours };
   const { shape, source } = cut(tile, parts);
-  const key = `MatMul_${shape}${halves ? '_f16' : ''}${modulated ? '_modulated' : ''}${picked ? '_picked' : ''}${hasBias ? '_bias' : ''}${finish ? `_${finish.name}` : ''}`;
+  const key = `MatMul_${shape}${halves ? '_f16' : ''}${outFours ? '_fours' : ''}${modulated ? '_modulated' : ''}${picked ? '_picked' : ''}${hasBias ? '_bias' : ''}${finish ? `_${finish.name}` : ''}`;
   return { key, source, fields: fieldsOf(parts), reportsErrors: false };
 }
 

@@ -19,6 +19,8 @@ export interface Parts {
   readonly picked: boolean;
   /** B is stored as float16, two elements a word. */
   readonly halves: boolean;
+  /** Columns of C lie together in fours, and are stored so; of cuts whose results come in them. */
+  readonly outFours: boolean;
 }
 
 /** In the places of a picked product: the element is not stored. */
@@ -75,7 +77,9 @@ export function declarations(parts: Parts, vectors: { a?: boolean; b?: boolean }
     matrix(1, 'a', vectors.a ?? false, false),
     matrix(2, 'b', vectors.b ?? false, parts.halves),
     ...operands.map(([name, type], i) => declareStorage(3 + i, name, type, 'read')),
-    declareStorage(3 + operands.length, 'out', 'f32', 'read_write'),
+    parts.outFours
+      ? `@group(0) @binding(${3 + operands.length}) var<storage, read_write> out: array<vec4<f32>>;`
+      : declareStorage(3 + operands.length, 'out', 'f32', 'read_write'),
     ...(finish ? [finish.functions] : []),
   ].join('\n');
 }
@@ -91,7 +95,7 @@ export interface Result {
  * Statements that finish and store results. Everything that the elements share is read once: software adapters inline
  * without mercy.
  */
-export function storeAll(results: readonly Result[], { hasBias, finish, picked }: Parts): string {
+export function storeAll(results: readonly Result[], { hasBias, finish, picked, outFours }: Parts): string {
   const columns = [...new Set(results.map((r) => r.column))];
   const rows = [...new Set(results.map((r) => r.row))];
   const lines = [
@@ -110,22 +114,28 @@ export function storeAll(results: readonly Result[], { hasBias, finish, picked }
     );
   }
   for (const r of rows) {
-    const elements = results
-      .filter((result) => result.row === r)
-      .map(({ value, column: c }) => {
-        const element = (o: string): string => `${o}[${o}_at + ${r}u * ${o}_row + ${o}_column${c}]`;
-        const finished = `alpha * ${value}${hasBias ? ` + beta * ${element('bias')}` : ''}`;
-        const others = (finish?.others ?? []).map((_, i) => element(`other${i}`));
-        const result = finish ? `chain(${['z', finished, ...others].join(', ')})` : finished;
-        if (picked) {
-          const place = `let place = places[blocks[z].places_start + (row + ${r}u) * n + column + ${c}u];`;
-          const at = 'out_at + place * blocks[z].out_column';
-          return `if (column + ${c}u < n) { ${place} if (place != ${NOWHERE}u) { out[${at}] = ${result}; } }`;
-        }
-        const store = `out[out_at + ${r}u * out_row + out_column${c}] = ${result};`;
-        return columns.length === 1 ? store : `if (column + ${c}u < n) { ${store} }`;
-      });
-    lines.push(`if (row + ${r}u < m) {`, ...elements.map((e) => `  ${e}`), '}');
+    const inRow = results.filter((result) => result.row === r);
+    const elements = inRow.map(({ value, column: c }) => {
+      const element = (o: string): string => `${o}[${o}_at + ${r}u * ${o}_row + ${o}_column${c}]`;
+      const finished = `alpha * ${value}${hasBias ? ` + beta * ${element('bias')}` : ''}`;
+      const others = (finish?.others ?? []).map((_, i) => element(`other${i}`));
+      const result = finish ? `chain(${['z', finished, ...others].join(', ')})` : finished;
+      if (outFours) return result;
+      if (picked) {
+        const place = `let place = places[blocks[z].places_start + (row + ${r}u) * n + column + ${c}u];`;
+        const at = 'out_at + place * blocks[z].out_column';
+        return `if (column + ${c}u < n) { ${place} if (place != ${NOWHERE}u) { out[${at}] = ${result}; } }`;
+      }
+      const store = `out[out_at + ${r}u * out_row + out_column${c}] = ${result};`;
+      return columns.length === 1 ? store : `if (column + ${c}u < n) { ${store} }`;
+    });
+    const stores = outFours
+      ? range(elements.length / 4).map((f) => {
+          const [c, four] = [inRow[4 * f]!.column, elements.slice(4 * f, 4 * f + 4).join(', ')];
+          return `if (column + ${c}u < n) { out[(out_at + ${r}u * out_row + out_column${c}) / 4u] = vec4<f32>(${four}); }`;
+        })
+      : elements;
+    lines.push(`if (row + ${r}u < m) {`, ...stores.map((e) => `  ${e}`), '}');
   }
   return lines.map((l) => `    ${l}`).join('\n');
 }

@@ -10,8 +10,9 @@ import { declareParameters, type WebGpuProgram } from './program.js';
 
 /** A perceptron whose layers multiply in float16 on the device's matrix units; see matmul_subgroup.ts. */
 export interface HalvesOptions extends PerceptronForm {
-  /** Rows of the input lie in fours of features. */
+  /** Rows of the input lie in fours of features, and rows of what the last layer reads and writes in fours of columns. */
   readonly inFours: boolean;
+  readonly outFours: boolean;
   /** Rows of a workgroup: 16, 32 or 64. */
   readonly rows: number;
 }
@@ -112,7 +113,7 @@ export function fitsRegisters(layers: Sizes, rows: number): boolean {
  * Operations 2 m k n a layer, k and n filled up to 16. Memory: rows in and out once, and all weights once a workgroup.
  */
 export function perceptronHalves(options: HalvesOptions): WebGpuProgram {
-  const { layers, hasAddend, finish, normalizes, rank, rows, inFours } = options;
+  const { layers, hasAddend, finish, normalizes, rank, rows, inFours, outFours } = options;
   const form = { layers, hasAddend, normalizes, rank, ...(finish ? { finish } : {}) };
   const fields = perceptronFields(form);
   const source = wgsl`
@@ -122,7 +123,7 @@ enable chromium_experimental_subgroup_matrix;
 ${declareParameters(fields)}
 @group(0) @binding(1) var<storage, read> x: array<${inFours ? 'vec4<f32>' : 'f32'}>;
 @group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
-${declareResults(form, false)}
+${declareResults(form, outFours)}
 // By panel, then by 16 rows: offsets into a part are known when the shader is compiled, and need no check.
 var<workgroup> panels: array<array<array<vec4<u32>, ${SIDE * PITCH}>, ${rows / SIDE}>, ${panelsOf(layers, normalizes)}>;
 var<workgroup> results: array<array<vec4<f32>, ${SIDE * STRIP}>, ${SUBGROUPS}>;
@@ -148,7 +149,7 @@ ${normalizes ? normalized(options) : ''}
     workgroupBarrier();
   }
 }`;
-  const key = `PerceptronHalves_${perceptronName(form)}${inFours ? '_fours' : ''}_${rows}`;
+  const key = `PerceptronHalves_${perceptronName(form)}${inFours ? '_in4' : ''}${outFours ? '_out4' : ''}_${rows}`;
   return { key, source, fields, reportsErrors: false };
 }
 
@@ -263,8 +264,8 @@ function collected(options: HalvesOptions, i: number, { across }: Share, r: numb
       if (${busy}) {
         let column = my_column${c} * ${SIDE}u + my_half * 8u;
         let bias_at = w_start + ${biases[i]!}u + column / 4u;
-        var v0 = results[my_subgroup][my_row * ${STRIP}u + my_half * 2u] + bitcast<vec4<f32>>(weights[bias_at]);
-        var v1 = results[my_subgroup][my_row * ${STRIP}u + my_half * 2u + 1u] + bitcast<vec4<f32>>(weights[bias_at + 1u]);
+        let v0 = results[my_subgroup][my_row * ${STRIP}u + my_half * 2u] + bitcast<vec4<f32>>(weights[bias_at]);
+        let v1 = results[my_subgroup][my_row * ${STRIP}u + my_half * 2u + 1u] + bitcast<vec4<f32>>(weights[bias_at + 1u]);
 ${put}
       }
       workgroupBarrier();`;
@@ -281,37 +282,50 @@ function hiddenPut(n: number, i: number, isActivated: boolean, r: number): strin
   return `        panels[column / ${PANEL}u][my_rows + ${r}u][my_row * ${PITCH}u + column % ${PANEL}u / 8u] = halves(${value('v0', 0)}, ${value('v1', 4)});`;
 }
 
-function lastPut({ layers, hasAddend, finish, normalizes }: HalvesOptions, strip: string): string {
+function lastPut({ layers, hasAddend, finish, normalizes, outFours }: HalvesOptions, strip: string): string {
   const { n } = layers.at(-1)!;
   const others = (finish?.others ?? []).map((_, i) => `other${i}`);
   const read = [...(hasAddend ? ['addend'] : []), ...others];
-  const element = (o: string): string => `${o}[${o}_at + at * blocks[z].${o}_column]`;
-  const sum = hasAddend ? `v[e] + ${element('addend')}` : 'v[e]';
-  const result = finish ? `chain(${['z', sum, ...others.map(element)].join(', ')})` : sum;
-  const store = normalizes ? `v[e] = ${result};` : `out[out_at + at * blocks[z].out_column] = ${result};`;
-  const keep = `
-          let at = column + part * 4u;
-          panels[at / ${NORMED}u][${strip}][my_row * ${PITCH}u + at % ${NORMED}u / 4u] = bitcast<vec4<u32>>(v);`;
-  const isPlain = normalizes && read.length === 0 && !finish;
-  const elements = isPlain
-    ? ''
-    : `
-          for (var e = 0u; e < 4u; e++) {
-            let at = column + part * 4u + e;
-            if (at < ${n}u) { ${store} }
+  /** Elements of four that are stored: the whole of it where columns come in fours. */
+  const stored = (e: number, code: string): string =>
+    outFours || n % SIDE === 0 ? code : `if (at + ${e}u < ${n}u) { ${code} }`;
+  const four = (part: number): string => {
+    const v = `v${part}`;
+    const loaded = (o: string): string =>
+      outFours
+        ? `${o}[(${o}_at + min(at, ${n - 4}u)) / 4u]`
+        : `vec4(${range(4)
+            .map((e) => `${o}[${o}_at + min(at + ${e}u, ${n - 1}u) * blocks[z].${o}_column]`)
+            .join(', ')})`;
+    const result = [...'xyzw'].map((x) => {
+      const sum = hasAddend ? `${v}.${x} + addend_.${x}` : `${v}.${x}`;
+      return finish ? `chain(${['z', sum, ...others.map((o) => `${o}_.${x}`)].join(', ')})` : sum;
+    });
+    const put = normalizes
+      ? `panels[at / ${NORMED}u][${strip}][my_row * ${PITCH}u + at % ${NORMED}u / 4u] = bitcast<vec4<u32>>(made);`
+      : outFours
+        ? `if (at < ${n}u) { out[(out_at + at) / 4u] = made; }`
+        : range(4)
+            .map((e) => stored(e, `out[out_at + (at + ${e}u) * blocks[z].out_column] = made.${'xyzw'[e]};`))
+            .join(' ');
+    return `          {
+            let at = column + ${4 * part}u;
+${read.map((o) => `            let ${o}_ = ${loaded(o)};`).join('\n')}
+            let made = vec4<f32>(${result.join(', ')});
+            ${put}
           }`;
+  };
   // A row past the last reads what the last reads, and is not stored.
   return `        let row = min(row0 + (${strip}) * ${SIDE}u + my_row, m - 1u);
 ${[...(normalizes ? read : ['out', ...read])].map((o) => `        let ${o}_at = at_${o}(z, row);`).join('\n')}
         if (${normalizes ? 'true' : `row0 + (${strip}) * ${SIDE}u + my_row < m`}) {
-        for (var part = 0u; part < 2u; part++) {
-          var v = select(v0, v1, part == 1u);${elements}${normalizes ? keep : ''}
-        }
+${four(0)}
+${four(1)}
         }`;
 }
 
 /** Normalizes the rows that lie in the panels as float32, each by neighbouring invocations, and stores them. */
-function normalized({ layers, rows }: HalvesOptions): string {
+function normalized({ layers, rows, outFours }: HalvesOptions): string {
   const { n } = layers.at(-1)!;
   const fours = n / 4;
   const { scale, shift } = halvesLayout(layers, true);
@@ -344,17 +358,20 @@ ${total('squares')}
       let inverse = 1.0 / sqrt(squares / ${n}.0 + blocks[z].epsilon);
       if (row0 + in_tile < m) {
         let out_at = at_out(z, row0 + in_tile);
-        let step = blocks[z].out_column;
+        ${outFours ? '' : 'let step = blocks[z].out_column;'}
 ${mine
   .map((j) =>
     guarded(
       j,
       `{
           let r = v${j} * inverse * bitcast<vec4<f32>>(weights[w_start + ${scale}u + ${held(j)}]) + bitcast<vec4<f32>>(weights[w_start + ${shift}u + ${held(j)}]);
-          let at = out_at + 4u * (${held(j)}) * step;
-          ${range(4)
-            .map((e) => `out[at + ${e}u * step] = r.${'xyzw'[e]};`)
-            .join(' ')}
+          ${
+            outFours
+              ? `out[out_at / 4u + ${held(j)}] = r;`
+              : `let at = out_at + 4u * (${held(j)}) * step; ${range(4)
+                  .map((e) => `out[at + ${e}u * step] = r.${'xyzw'[e]};`)
+                  .join(' ')}`
+          }
         }`,
     ),
   )

@@ -27,7 +27,7 @@ type Sizes = Pick<TargetAttentionForm, 'width' | 'first' | 'second'>;
 
 /** Where the parts of the parameters begin, in vectors of 4 words; everything is filled up with zeros. */
 interface Layout {
-  /** Halves of [features, columns], whole steps of features and tiles of columns. */
+  /** Halves of [columns, features], whole tiles of columns and steps of features. */
   readonly keyWeights: number;
   readonly pairWeights: number;
   /** float32, whole tiles of columns, as are the bias and the weights of the score. */
@@ -42,7 +42,7 @@ interface Layout {
 
 export function attentionHalvesLayout({ width, first, second }: Sizes, lines: number): Layout {
   const [a, b] = [tilesOf(first), tilesOf(second)];
-  const features = Math.ceil(width / PANEL) * PANEL;
+  const features = attentionFeatures({ width });
   let at = 0;
   const take = (vectors: number): number => (at += vectors) - vectors;
   return {
@@ -57,7 +57,12 @@ export function attentionHalvesLayout({ width, first, second }: Sizes, lines: nu
   };
 }
 
-/** Columns that a line of the first layer's weights has among the parameters. */
+/** Features of a column of the first layer's weights among the parameters, filled up to whole steps. */
+export function attentionFeatures({ width }: Pick<Sizes, 'width'>): number {
+  return Math.ceil(width / PANEL) * PANEL;
+}
+
+/** Elements of a line of the first layer among the parameters. */
 export function attentionColumns({ first }: Pick<Sizes, 'first'>): number {
   return tilesOf(first) * SIDE;
 }
@@ -83,10 +88,13 @@ export function attentionHalvesNeeds(sizes: Sizes & { readonly length: number })
   readonly threads: number;
   readonly bytes: number;
 } {
-  const { subgroups, own, hiddenPitch, results } = cutOf(sizes);
+  const { subgroups, own, results } = cutOf(sizes);
   return {
     threads: subgroups * SUBGROUP,
-    bytes: 16 * (subgroups * (own + results) + PANEL * hiddenPitch) + 4 * sizes.length,
+    bytes:
+      16 * (subgroups * (own + results) + attentionColumns(sizes) * PITCH) +
+      4 * (sizes.length + attentionColumns(sizes)) +
+      2 * attentionFeatures(sizes),
   };
 }
 
@@ -101,9 +109,10 @@ export function targetAttentionHalves(options: TargetAttentionOptions): WebGpuPr
   const layout = attentionHalvesLayout(options, firstActivation?.lines ?? 0);
   const fields = attentionFields(options);
   const [a, b] = [range(tilesOf(first)), range(tilesOf(second))];
-  const perLine = 2 * a.length;
+  const features = attentionFeatures(options);
+  const columns = attentionColumns(options);
   const keyUnits = subgroups * SIDE * (PANEL / 8);
-  const weightUnits = PANEL * perLine;
+  const weightUnits = columns * (PANEL / 8);
   const rounds = (units: number): number[] => range(Math.ceil(units / threads));
   const guard = (u: number, units: number): string =>
     (u + 1) * threads > units ? `if (thread + ${u * threads}u < ${units}u) ` : '';
@@ -124,31 +133,49 @@ export function targetAttentionHalves(options: TargetAttentionOptions): WebGpuPr
     ...rounds(weightUnits).map(
       (u) => `${guard(u, weightUnits)}{
             let i = thread + ${u * threads}u;
-            let feature = i / ${perLine}u;
-            let w = w_start + f0 * ${perLine}u + i;
-            let factor = f16(q[q_at + min(f0 + feature, ${width - 1}u) * q_column]);
+            let run = i % ${PANEL / 8}u;
+            let column = i / ${PANEL / 8}u;
+            let w = w_start + column * ${features / 8}u + f0 / 8u + run;
+            let factors = target_halves[f0 / 8u + run];
             let of_key = weights[w + ${layout.keyWeights}u];
             let of_pair = weights[w + ${layout.pairWeights}u];
-            weight[feature / ${SIDE}u][feature % ${SIDE}u * ${hiddenPitch}u + i % ${perLine}u] = vec4<u32>(${[...'xyzw']
+            weight[column / ${SIDE}u][column % ${SIDE}u * ${PITCH}u + run] = vec4<u32>(${[...'xyzw']
               .map(
                 (x) =>
-                  `bitcast<u32>(fma(vec2<f16>(factor), bitcast<vec2<f16>>(of_pair.${x}), bitcast<vec2<f16>>(of_key.${x})))`,
+                  `bitcast<u32>(fma(bitcast<vec2<f16>>(factors.${x}), bitcast<vec2<f16>>(of_pair.${x}), bitcast<vec2<f16>>(of_key.${x})))`,
               )
               .join(', ')});
           }`,
     ),
   ];
+  const mine = (part: string): string => `results[my_subgroup][my_row * ${STRIP}u + my_half * 2u + ${part}]`;
   const line = (start: number, at: string): string => `bitcast<vec4<f32>>(weights[w_start + ${start}u + ${at} / 4u])`;
-  const lines = range(firstActivation?.lines ?? 0).map(
-    (i) => `${line(layout.firstLines + i * 4 * a.length, 'at')}[at % 4u]`,
-  );
-  const activatedFirst = firstActivation ? `chain_first(${['z', 'value', ...lines].join(', ')})` : 'value';
-  const activatedSecond = secondActivation ? 'chain_second(z, value)' : 'value';
+  const firstLines = range(firstActivation?.lines ?? 0);
+  /** Elements of `v` as a layer's function makes them; past the last of `n` columns they count as 0. */
+  const activated = (layer: string | undefined, v: string, lines: readonly string[], n: number): string => {
+    const elements = [...'xyzw'].map(
+      (x) => `${layer}(${['z', `${v}.${x}`, ...lines.map((l) => `${l}.${x}`)].join(', ')})`,
+    );
+    const made = layer === undefined ? v : `vec4<f32>(${elements.join(', ')})`;
+    return n % SIDE === 0
+      ? made
+      : `select(vec4<f32>(), ${made}, vec4<u32>(at) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(${n}u))`;
+  };
+  const halfOfFirst = (c: number, part: number): string => `{
+          let at = ${c * SIDE + 4 * part}u + my_half * 8u;
+          let value = ${mine(`${part}u`)} + line_of[at / 4u];
+${firstLines.map((i) => `          let line${i} = ${line(layout.firstLines + i * 4 * a.length, 'at')};`).join('\n')}
+          v${part} = ${activated(
+            firstActivation && 'chain_first',
+            'value',
+            firstLines.map((i) => `line${i}`),
+            first,
+          )};
+        }`;
   const others = finish?.others ?? [];
   const readers = others.map((_, i) => `other${i}[other${i}_at + key * blocks[z].other${i}_step]`);
   const w4 = width / 4;
   const outParts = Math.max(1, Math.min(subgroups, Math.floor(threads / w4)));
-  const mine = (part: string): string => `results[my_subgroup][my_row * ${STRIP}u + my_half * 2u + ${part}]`;
   const source = wgsl`
 enable f16;
 enable subgroups;
@@ -159,9 +186,11 @@ ${declareParameters(fields)}
 ${declareAttention(options)}
 // An array a subgroup: offsets into its own are known when the shader is compiled, and need no check.
 var<workgroup> own: array<array<vec4<u32>, ${own}>, ${subgroups}>;
-var<workgroup> weight: array<array<vec4<u32>, ${SIDE * hiddenPitch}>, ${PANEL / SIDE}>;
+var<workgroup> weight: array<array<vec4<u32>, ${SIDE * PITCH}>, ${a.length}>;
 var<workgroup> results: array<array<vec4<f32>, ${results}>, ${subgroups}>;
 var<workgroup> scores: array<f32, ${length}>;
+var<workgroup> target_halves: array<vec4<u32>, ${features / 8}>;
+var<workgroup> line_of: array<vec4<f32>, ${columns / 4}>;
 
 fn halves(x: vec4<f32>, y: vec4<f32>) -> vec4<u32> {
   return vec4<u32>(pack2x16float(x.xy), pack2x16float(x.zw), pack2x16float(y.xy), pack2x16float(y.zw));
@@ -173,6 +202,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let w_start = blocks[z].weights_start / 4u;
   let k_step = blocks[z].k_step;
   let q_column = blocks[z].q_column;
+  let c_column = blocks[z].c_column;
   // In its subgroup's tile of results an invocation has half a row.
   let my_row = lane / 2u;
   let my_half = lane % 2u;
@@ -181,6 +211,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let q_at = blocks[z].q_start + row * blocks[z].q_row;
     let c_at = blocks[z].c_start + row * blocks[z].c_row;
 ${others.map((_, i) => `    let other${i}_at = blocks[z].other${i}_start + row * blocks[z].other${i}_row;`).join('\n')}
+    for (var i = thread; i < ${features / 2}u; i += ${threads}u) {
+      let pair = vec2<f32>(q[q_at + min(2u * i, ${width - 1}u) * q_column], q[q_at + min(2u * i + 1u, ${width - 1}u) * q_column]);
+      target_halves[i / 4u][i % 4u] = pack2x16float(pair);
+    }
+    for (var i = thread; i < ${columns}u; i += ${threads}u) {
+      line_of[i / 4u][i % 4u] = c[c_at + min(i, ${first - 1}u) * c_column];
+    }
     for (var key0 = 0u; key0 < ${length}u; key0 += ${subgroups * SIDE}u) {
 ${a.map((c) => `      var s${c} = subgroup_matrix_result<f32, ${SIDE}, ${SIDE}>();`).join('\n')}
       for (var f0 = 0u; f0 < ${width}u; f0 += ${PANEL}u) {
@@ -191,7 +228,7 @@ ${range(PANEL / SIDE)
   .map(
     (f) => `        {
           let x = ${load('left', 'row_major', 'own[my_subgroup]', `${2 * f}u`, PITCH)};
-${a.map((c) => `          let y${c} = ${load('right', 'row_major', `weight[${f}]`, `${2 * c}u`, hiddenPitch)};`).join('\n')}
+${a.map((c) => `          let y${c} = ${load('right', 'col_major', `weight[${c}]`, `${2 * f}u`, PITCH)};`).join('\n')}
 ${a.map((c) => `          s${c} = subgroupMatrixMultiplyAccumulate(x, y${c}, s${c});`).join('\n')}
         }`,
   )
@@ -203,20 +240,11 @@ ${a
     (c) => `      subgroupMatrixStore<row_major>(&results[my_subgroup], 0u, s${c}, ${STRIP}u);
       workgroupBarrier();
       {
-        let column = ${c * SIDE}u + my_half * 8u;
-        var v = array<vec4<f32>, 2>(${mine('0u')}, ${mine('1u')});
-        for (var e = 0u; e < 8u; e++) {
-          let at = column + e;
-          var value = v[e / 4u][e % 4u];
-          if (at < ${first}u) {
-            value += c[c_at + at * blocks[z].c_column];
-            value = ${activatedFirst};
-          } else {
-            value = 0.0;
-          }
-          v[e / 4u][e % 4u] = value;
-        }
-        own[my_subgroup][my_row * ${hiddenPitch}u + ${2 * c}u + my_half] = halves(v[0], v[1]);
+        var v0: vec4<f32>;
+        var v1: vec4<f32>;
+        ${halfOfFirst(c, 0)}
+        ${halfOfFirst(c, 1)}
+        own[my_subgroup][my_row * ${hiddenPitch}u + ${2 * c}u + my_half] = halves(v0, v1);
       }
       workgroupBarrier();`,
   )
@@ -236,17 +264,15 @@ ${b
   .map(
     (c) => `      subgroupMatrixStore<row_major>(&results[my_subgroup], 0u, t${c}, ${STRIP}u);
       workgroupBarrier();
-      for (var part = 0u; part < 2u; part++) {
-        let column = ${c * SIDE}u + my_half * 8u + part * 4u;
-        let factors = ${line(layout.scoreWeights, 'column')};
-        let sums = ${mine('part')} + ${line(layout.secondBias, 'column')};
-        for (var e = 0u; e < 4u; e++) {
-          if (column + e < ${second}u) {
-            let value = sums[e];
-            partial += ${activatedSecond} * factors[e];
-          }
-        }
-      }
+${[0, 1]
+  .map(
+    (part) => `      {
+        let at = ${c * SIDE + 4 * part}u + my_half * 8u;
+        let sums = ${mine(`${part}u`)} + ${line(layout.secondBias, 'at')};
+        partial += dot(${activated(secondActivation && 'chain_second', 'sums', [], second)}, ${line(layout.scoreWeights, 'at')});
+      }`,
+  )
+  .join('\n')}
       workgroupBarrier();`,
   )
   .join('\n')}

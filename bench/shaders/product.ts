@@ -85,7 +85,7 @@ export class Product {
   async prepare(tile: MatMulTile, halves: boolean): Promise<(repeat: number, rounds: number) => Promise<Measured>> {
     const device = this.#device;
     const { m, n, k, transposed } = this.shape;
-    const program = matMul({ tile, hasBias: false, halves });
+    const program = matMul({ tile, hasBias: false, halves, outFours: tile.kind === 'subgroup' && n % 4 === 0 });
     const pipeline = await pipelineOf(device, program);
     const { offsets } = layoutParameters(program.fields);
     const words = new Uint32Array(PARAMETER_WINDOW_BYTES / 4);

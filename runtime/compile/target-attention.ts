@@ -2,6 +2,7 @@ import { halfAt } from '../../shaders/perceptron_halves.js';
 import { firstColumns, targetAttentionLayout, targetAttentionNeeds } from '../../shaders/target_attention.js';
 import {
   attentionColumns,
+  attentionFeatures,
   attentionHalvesLayout,
   attentionHalvesNeeds,
 } from '../../shaders/target_attention_halves.js';
@@ -122,12 +123,12 @@ function packedHalves({ modulated, second, score, width }: Unit, firstLines: rea
   const words = new Uint32Array(4 * layout.total);
   const [halves, floats] = [new Uint16Array(words.buffer), new Float32Array(words.buffer)];
   const stacked = toFloat64(modulated.context.tensor(1)!);
-  const columns = attentionColumns({ first });
+  const [columns, features] = [attentionColumns({ first }), attentionFeatures({ width })];
   const weight = second.weight();
   [layout.keyWeights, layout.pairWeights].forEach((start, part) => {
     for (let feature = 0; feature < width; feature++) {
       for (let column = 0; column < first; column++)
-        halves[8 * start + feature * columns + column] = numberToHalf(
+        halves[8 * start + column * features + feature] = numberToHalf(
           stacked[(part * width + feature) * first + column]!,
         );
     }

@@ -76,6 +76,11 @@ function loadsOf(a: View, b: View): OperandLoads {
   return { a: aAlong ? 'along' : 'words', b: bAcross ? 'across' : bAlong ? 'along' : 'words' };
 }
 
+/** Whether rows lie in fours of columns. */
+function isInFours(view: View): boolean {
+  return equal(view.strides[3]!, 1) && divideExact(view.shape[3]!, 4) !== undefined && isAligned(view, [0, 1, 2]);
+}
+
 /** What the layout of the operands says about how to read them. */
 type OperandLoads = Pick<StagedTile, 'a' | 'b'>;
 
@@ -244,6 +249,7 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
           modulated: modulator !== undefined,
           picked: picks !== undefined,
           halves: b.storage.type === 'f16',
+          outFours: cut.kind === 'subgroup' && isInFours(output),
           ...finishForm(finish, read),
         });
       const workgroups = (cut: MatMulTile, bindings: Bindings): number => {

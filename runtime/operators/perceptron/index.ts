@@ -116,7 +116,7 @@ function perceptronStep(call: PerceptronCall): Omit<Step, 'node'> {
       v.shape.slice(0, -1).map((_, d) => d),
     );
   // Columns of all that the last layer reads and writes.
-  const vectors = normalizes && operands.slice(1).every(isInFours);
+  const outFours = layers.at(-1)!.n % 4 === 0 && operands.slice(1).every(isInFours);
   const inFours = layers[0]!.k % 4 === 0 && isInFours(operands[0]!);
   const multiplied = layers.reduce((sum, { k, n }) => sum + 2 * k * n, 0);
   return {
@@ -141,8 +141,8 @@ function perceptronStep(call: PerceptronCall): Omit<Step, 'node'> {
       };
       const programOf = ({ rows, threads }: Cut): WebGpuProgram =>
         products === 'float16'
-          ? perceptronHalves({ ...form, inFours, rows })
-          : perceptron({ ...form, vectors, rows, threads });
+          ? perceptronHalves({ ...form, inFours, outFours, rows })
+          : perceptron({ ...form, vectors: normalizes && outFours, rows, threads });
       const workgroups =
         ({ rows }: Cut) =>
         (bindings: Bindings): number =>
