@@ -14,7 +14,7 @@ export interface OutputDifference {
   readonly maxRelative: number;
 }
 
-/** What weights in fewer bits cost: outputs beside those with float32 weights, for random inputs. */
+/** What weights and products in fewer bits cost: outputs beside those of float32, for random inputs. */
 export interface Accuracy {
   readonly rows: number;
   readonly outputs: readonly OutputDifference[];
@@ -128,13 +128,13 @@ export function compareOutputs(
 
 /** What a model says of its precision. `unknown`: why its accuracy was not measured. */
 export function precisionSummary(
-  { precision }: Plan,
+  { precision, products }: Plan,
   accuracy: Accuracy | undefined,
   unknown: string | undefined,
 ): PrecisionSummary {
   const { float16, int8, storedBytes, savedBytes } = precision;
   const measured = accuracy ?? (unknown === undefined ? undefined : { notMeasured: unknown });
-  return { float16, int8, storedBytes, savedBytes, ...(measured ? { accuracy: measured } : {}) };
+  return { float16, int8, storedBytes, savedBytes, products, ...(measured ? { accuracy: measured } : {}) };
 }
 
 function figure(value: number): string {
@@ -142,10 +142,13 @@ function figure(value: number): string {
 }
 
 /** What the reduced precision costs, as lines for people; none where it costs nothing. */
-export function precisionNotices({ accuracy, float16, int8 }: PrecisionSummary): string[] {
+export function precisionNotices({ accuracy, float16, int8, products }: PrecisionSummary): string[] {
   if (!accuracy) return [];
   const stored = [...(float16 > 0 ? [`${float16} as float16`] : []), ...(int8 > 0 ? [`${int8} as int8`] : [])];
-  const intro = `weights stored in fewer bits: ${stored.join(', ')}`;
+  const intro = [
+    ...(stored.length > 0 ? [`weights stored in fewer bits: ${stored.join(', ')}`] : []),
+    ...(products === 'float16' ? ['products of float16'] : []),
+  ].join('; ');
   if ('notMeasured' in accuracy) return [`${intro}; what it costs in accuracy is not known: ${accuracy.notMeasured}`];
   const { rows, outputs } = accuracy;
   return outputs.map(

@@ -1,4 +1,5 @@
 import type { Accuracy } from './accuracy.js';
+import type { ProductPrecision } from './compile/kernel.js';
 import type { DataType, TensorData } from './graph/dtype.js';
 import type { Tensor } from './graph/tensor.js';
 
@@ -9,7 +10,7 @@ export interface TensorSpec {
   readonly shape: readonly (number | string)[];
 }
 
-/** Weights that the device holds in fewer bits than float32, and what that costs. */
+/** Weights and products of fewer bits than float32, and what that costs. */
 export interface PrecisionSummary {
   /** Numbers of weights stored as float16, and as int8. */
   readonly float16: number;
@@ -17,7 +18,9 @@ export interface PrecisionSummary {
   /** Device memory in bytes that they take, and that they would take more as float32. */
   readonly storedBytes: number;
   readonly savedBytes: number;
-  /** How far outputs are from those with float32 weights. Absent where storing lost nothing. */
+  /** As what matrix products multiply. */
+  readonly products: ProductPrecision;
+  /** How far outputs are from those of float32. Absent where nothing is rounded. */
   readonly accuracy?: Accuracy | { readonly notMeasured: string };
 }
 

@@ -82,9 +82,12 @@ export class GraphEngine {
     const plan = this.#suited(compile(named, { ...settings, maxBindingBytes, caps }));
     onProgress?.('compile', 1, 1);
     // Before the model's own memory is taken: both need not fit at once.
-    const sample = plan.precision.isLossy
-      ? await this.#sample(compile(named, { ...settings, maxBindingBytes, caps, precision: FULL_PRECISION }))
-      : undefined;
+    const sample =
+      plan.precision.isLossy || plan.products === 'float16'
+        ? await this.#sample(
+            compile(named, { ...settings, maxBindingBytes, caps, precision: FULL_PRECISION, products: 'float32' }),
+          )
+        : undefined;
     const executable = await this.#backend.prepare(plan, onProgress);
     const rates = this.#backend.caps.software ? SOFTWARE_RATES : GPU_RATES;
     const target: Target = { plan, executable, cost: new CostModel(plan, executable.dispatches, rates) };
@@ -109,7 +112,7 @@ export class GraphEngine {
     return model;
   }
 
-  /** What a plan with float32 weights answers to random rows, or why that is not known. Its memory is free again after. */
+  /** What a plan in float32 answers to random rows, or why that is not known. Its memory is free again after. */
   async #sample(plan: Plan): Promise<Sample | { readonly reason: string }> {
     let executable: Executable | undefined;
     try {

@@ -44,6 +44,8 @@ export interface MatMulOptions {
   readonly halves?: boolean;
   /** Columns of the result, the bias and what the finish reads lie in fours; for `outer` tiles. */
   readonly vectors?: boolean;
+  /** Rows of C lie in fours of columns; see Parts. */
+  readonly outFours?: boolean;
 }
 
 /**
@@ -53,10 +55,11 @@ export interface MatMulOptions {
  * Operations 2 m n k. Tiled memory traffic: m k (n / tileN) + k n (m / tileM) + m n words.
  */
 export function matMul({ tile, ...options }: MatMulOptions): WebGpuProgram {
-  const { hasBias, finish, modulated = false, picked = false, halves = false, vectors = false } = options;
-  const parts = { hasBias, finish, modulated, picked, halves, vectors };
+  const { modulated = false, picked = false, halves = false, vectors = false, outFours = false } = options;
+  const { hasBias, finish } = options;
+  const parts = { hasBias, finish, modulated, picked, halves, vectors, outFours };
   const { shape, source, native } = cut(tile, parts);
-  const key = `MatMul_${shape}${halves ? '_f16' : ''}${modulated ? '_modulated' : ''}${picked ? '_picked' : ''}${vectors ? '_vectors' : ''}${hasBias ? '_bias' : ''}${finish ? `_${finish.name}` : ''}`;
+  const key = `MatMul_${shape}${halves ? '_f16' : ''}${outFours ? '_fours' : ''}${modulated ? '_modulated' : ''}${picked ? '_picked' : ''}${vectors ? '_vectors' : ''}${hasBias ? '_bias' : ''}${finish ? `_${finish.name}` : ''}`;
   return { key, source, fields: fieldsOf(parts), reportsErrors: false, ...(native ? { native } : {}) };
 }
 

@@ -58,7 +58,7 @@ export function blocked(tile: BlockedTile, parts: Parts): { shape: string; sourc
   const pitch = pitchOf(tileK);
   const rows = range(threadM);
   const columns = range(isAcross ? threadN / 4 : threadN);
-  const shared = { tileK, threads, run: 4 } as const;
+  const shared = { tileK, threads };
   const a = operandLoads({ ...shared, operand: 'a', loads: tile.a, width: tileM });
   const b = operandLoads({ ...shared, operand: 'b', loads: tile.b, width: tileN });
   // Arrays of arrays: an index that is checked against its own bound is checked once, outside of the loop over k.

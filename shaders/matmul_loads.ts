@@ -9,7 +9,7 @@ export type Loads = 'words' | 'along' | 'across';
 /** In the names of kernels. */
 export const LOADS_LETTERS: Readonly<Record<Loads, string>> = { words: 'w', along: 'k', across: 'n' };
 
-/** What an invocation stages of an operand in a step: `run` elements that lie together in workgroup memory. */
+/** What an invocation stages of an operand in a step: elements that lie together in workgroup memory. */
 export interface Unit {
   /** Its line in the tile: the row of A, or the column of B; of `across`, the k. */
   readonly line: string;
@@ -35,9 +35,10 @@ export interface OperandOptions {
   readonly width: number;
   readonly tileK: number;
   readonly threads: number;
-  /** Elements of a unit. */
-  readonly run: 4 | 8;
 }
+
+/** Elements of a unit. */
+const ELEMENTS = 4;
 
 /** Names of an operand's other dimension: its first index in the tile, its size, its stride, and the stride along k. */
 const SIDES = {
@@ -49,9 +50,10 @@ const SIDES = {
  * Code that stages one operand of a tiled product. Rows and columns past the edge repeat the last ones; what they make is
  * not stored. Past the end of k, where loads find something else or run out of the buffer, both sides count as zero.
  */
-export function operandLoads({ operand: o, loads, width, tileK, threads, run }: OperandOptions): OperandLoads {
+export function operandLoads({ operand: o, loads, width, tileK, threads }: OperandOptions): OperandLoads {
   const { first, size, stride, kStride, base } = SIDES[o];
   const isAcross = loads === 'across';
+  const run = ELEMENTS;
   const runs = (isAcross ? width : tileK) / run;
   const units = isAcross ? tileK * runs : width * runs;
   const rounds = range(Math.ceil(units / threads));

@@ -21,6 +21,8 @@ export interface Parts {
   readonly halves: boolean;
   /** The result, the bias and what the finish reads lie in fours of columns; results are then vectors. */
   readonly vectors: boolean;
+  /** Columns of C lie together in fours, and are stored so; of cuts whose results come in them. */
+  readonly outFours: boolean;
 }
 
 /** In the places of a picked product: the element is not stored. */
@@ -88,7 +90,7 @@ export function declarations(parts: Parts, vectors: { a?: boolean; b?: boolean }
     matrix(1, 'a', vectors.a ?? false, false),
     matrix(2, 'b', vectors.b ?? false, parts.halves),
     ...operands.map(([name, type], i) => declareColumns(3 + i, name, type, 'read', parts.vectors)),
-    declareColumns(3 + operands.length, 'out', 'f32', 'read_write', parts.vectors),
+    declareColumns(3 + operands.length, 'out', 'f32', 'read_write', parts.vectors || parts.outFours),
     ...(finish ? [finish.functions] : []),
   ].join('\n');
 }
@@ -104,7 +106,7 @@ export interface Result {
  * Statements that finish and store results. Everything that the elements share is read once: software adapters inline
  * without mercy.
  */
-export function storeAll(results: readonly Result[], { hasBias, finish, picked, vectors }: Parts): string {
+export function storeAll(results: readonly Result[], { hasBias, finish, picked, vectors, outFours }: Parts): string {
   const columns = [...new Set(results.map((r) => r.column))];
   const rows = [...new Set(results.map((r) => r.row))];
   const lines = [
@@ -123,38 +125,45 @@ export function storeAll(results: readonly Result[], { hasBias, finish, picked, 
     );
   }
   for (const r of rows) {
-    const elements = results
-      .filter((result) => result.row === r)
-      .map(({ value, column: c }) => {
-        const place = (o: string): string => {
-          const at = `${o}_at + ${r}u * ${o}_row + ${o}_column${c}`;
-          return vectors ? `(${at}) / 4u` : at;
-        };
-        const element = (o: string): string => `${o}[${place(o)}]`;
-        const finished = `alpha * ${value}${hasBias ? ` + beta * ${element('bias')}` : ''}`;
-        const others = (finish?.others ?? []).map((_, i) => element(`other${i}`));
-        if (vectors) {
-          const four = finish
-            ? `vec4<f32>(${range(4)
-                .map(
-                  (e) =>
-                    `chain(${['z', 'made', ...others.map((_, i) => `of${i}`)].map((v, i) => (i === 0 ? v : `${v}.${'xyzw'[e]}`)).join(', ')})`,
-                )
-                .join(', ')})`
-            : 'made';
-          const read = others.map((o, i) => `let of${i} = ${o};`).join(' ');
-          return `if (column + ${c}u < n) { let made = ${finished}; ${read} ${element('out')} = ${four}; }`;
-        }
-        const result = finish ? `chain(${['z', finished, ...others].join(', ')})` : finished;
-        if (picked) {
-          const placed = `let place = places[blocks[z].places_start + (row + ${r}u) * n + column + ${c}u];`;
-          const at = 'out_at + place * blocks[z].out_column';
-          return `if (column + ${c}u < n) { ${placed} if (place != ${NOWHERE}u) { out[${at}] = ${result}; } }`;
-        }
-        const store = `${element('out')} = ${result};`;
-        return columns.length === 1 ? store : `if (column + ${c}u < n) { ${store} }`;
-      });
-    lines.push(`if (row + ${r}u < m) {`, ...elements.map((e) => `  ${e}`), '}');
+    const inRow = results.filter((result) => result.row === r);
+    const elements = inRow.map(({ value, column: c }) => {
+      const place = (o: string): string => {
+        const at = `${o}_at + ${r}u * ${o}_row + ${o}_column${c}`;
+        return vectors ? `(${at}) / 4u` : at;
+      };
+      const element = (o: string): string => `${o}[${place(o)}]`;
+      const finished = `alpha * ${value}${hasBias ? ` + beta * ${element('bias')}` : ''}`;
+      const others = (finish?.others ?? []).map((_, i) => element(`other${i}`));
+      if (vectors) {
+        const four = finish
+          ? `vec4<f32>(${range(4)
+              .map(
+                (e) =>
+                  `chain(${['z', 'made', ...others.map((_, i) => `of${i}`)].map((v, i) => (i === 0 ? v : `${v}.${'xyzw'[e]}`)).join(', ')})`,
+              )
+              .join(', ')})`
+          : 'made';
+        const read = others.map((o, i) => `let of${i} = ${o};`).join(' ');
+        return `if (column + ${c}u < n) { let made = ${finished}; ${read} ${element('out')} = ${four}; }`;
+      }
+      const result = finish ? `chain(${['z', finished, ...others].join(', ')})` : finished;
+      if (outFours) return result;
+      if (picked) {
+        const placed = `let place = places[blocks[z].places_start + (row + ${r}u) * n + column + ${c}u];`;
+        const at = 'out_at + place * blocks[z].out_column';
+        return `if (column + ${c}u < n) { ${placed} if (place != ${NOWHERE}u) { out[${at}] = ${result}; } }`;
+      }
+      const store = `${element('out')} = ${result};`;
+      return columns.length === 1 ? store : `if (column + ${c}u < n) { ${store} }`;
+    });
+    const stores =
+      outFours && !vectors
+        ? range(elements.length / 4).map((f) => {
+            const [c, four] = [inRow[4 * f]!.column, elements.slice(4 * f, 4 * f + 4).join(', ')];
+            return `if (column + ${c}u < n) { out[(out_at + ${r}u * out_row + out_column${c}) / 4u] = vec4<f32>(${four}); }`;
+          })
+        : elements;
+    lines.push(`if (row + ${r}u < m) {`, ...stores.map((e) => `  ${e}`), '}');
   }
   return lines.map((l) => `    ${l}`).join('\n');
 }

@@ -1,5 +1,6 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
-import { LOADS_LETTERS, operandLoads, type Loads } from './matmul_loads.js';
+import { halfLoads } from './matmul_half_loads.js';
+import { LOADS_LETTERS, type Loads } from './matmul_loads.js';
 import { declarations, enterTiles, placeTile, range, storeAll, type Parts } from './matmul_parts.js';
 
 /**
@@ -55,9 +56,16 @@ export function subgroup(tile: SubgroupTile, parts: Parts): { shape: string; sou
   const subgroupsN = tileN / subgroupN;
   const isAcross = tile.b === 'across';
   const [pitch, acrossPitch] = [pitchOf(tileK), pitchOf(tileN)];
-  const shared = { tileK, threads, run: HALVES } as const;
-  const a = operandLoads({ ...shared, operand: 'a', loads: tile.a, width: tileM });
-  const b = operandLoads({ ...shared, operand: 'b', loads: tile.b, width: tileN });
+  const shared = { tileK, threads };
+  const a = halfLoads({ ...shared, operand: 'a', loads: tile.a, halves: false, width: tileM, pitch });
+  const b = halfLoads({
+    ...shared,
+    operand: 'b',
+    loads: tile.b,
+    halves: parts.halves,
+    width: tileN,
+    pitch: isAcross ? acrossPitch : pitch,
+  });
   const [rows, columns] = [range(subgroupM / SIDE), range(subgroupN / SIDE)];
   const steps = range(tileK / SIDE);
   const load = (side: string, order: string, from: string, offset: string, stride: number): string =>
@@ -75,8 +83,6 @@ export function subgroup(tile: SubgroupTile, parts: Parts): { shape: string; sou
       ),
     ].join('\n        '),
   );
-  const put = (tileName: string) => (unit: { line: string; run: string; values: readonly string[] }) =>
-    `${tileName}[${unit.line} / ${SIDE}u][${unit.line} % ${SIDE}u * ${tileName === 'b_tile' && isAcross ? acrossPitch : pitch}u + ${unit.run}] = halves(${unit.values.join(', ')});`;
   // A row of results takes `lanes` invocations, each of which finishes 4 elements.
   const lanes = subgroupN / 4;
   const perPass = SUBGROUP / lanes;
@@ -85,15 +91,16 @@ export function subgroup(tile: SubgroupTile, parts: Parts): { shape: string; sou
   const isVector = (loads: Loads): boolean => loads !== 'words';
   const finish = rows.map(
     (r) => `    {
-${columns.map((c) => `      subgroupMatrixStore<row_major>(&results[my_subgroup], ${c * SIDE}u, s${r}_${c}, ${strip}u);`).join('\n')}
+${columns.map((c) => `      subgroupMatrixStore<row_major>(&results[my_subgroup], ${(c * SIDE) / 4}u, s${r}_${c}, ${strip / 4}u);`).join('\n')}
       workgroupBarrier();
       let row = row0 + my_rows * ${SIDE}u + ${r * SIDE}u + lane / ${lanes}u;
       let column = column0 + my_columns * ${SIDE}u + lane % ${lanes}u * 4u;
-      let at = lane / ${lanes}u * ${strip}u + lane % ${lanes}u * 4u;
+      let at = lane / ${lanes}u * ${strip / 4}u + lane % ${lanes}u;
+${passes.map((p) => `      let four${p} = results[my_subgroup][at + ${(p * perPass * strip) / 4}u];`).join('\n')}
 ${storeAll(
   passes.flatMap((p) =>
     range(4).map((i) => ({
-      value: `results[my_subgroup][at + ${p * perPass * strip + i}u]`,
+      value: `four${p}.${'xyzw'[i]}`,
       row: p * perPass,
       column: i,
     })),
@@ -111,7 +118,7 @@ ${declarations(parts, { a: isVector(tile.a), b: isVector(tile.b) })}
 // Strips of 16 lines, an array each: an offset into one is known when the shader is compiled, and needs no check.
 var<workgroup> a_tile: array<array<vec4<u32>, ${SIDE * pitch}>, ${tileM / SIDE}>;
 var<workgroup> b_tile: ${isAcross ? `array<array<vec4<u32>, ${SIDE * acrossPitch}>, ${tileK / SIDE}>` : `array<array<vec4<u32>, ${SIDE * pitch}>, ${tileN / SIDE}>`};
-var<workgroup> results: array<array<f32, ${SIDE * strip}>, ${threads / SUBGROUP}>;
+var<workgroup> results: array<array<vec4<f32>, ${(SIDE * strip) / 4}>, ${threads / SUBGROUP}>;
 
 fn halves(x: vec4<f32>, y: vec4<f32>) -> vec4<u32> {
   return vec4<u32>(pack2x16float(x.xy), pack2x16float(x.zw), pack2x16float(y.xy), pack2x16float(y.zw));
@@ -130,8 +137,8 @@ ${a.fetch}
 ${b.fetch}
     for (var k_put = 0u; k_put < k; k_put += ${tileK}u) {
       workgroupBarrier();
-${a.put(put('a_tile'))}
-${b.put(put('b_tile'))}
+${a.put}
+${b.put}
       workgroupBarrier();
       k_next = k_put + ${tileK}u;
 ${a.fetch}

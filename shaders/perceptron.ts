@@ -1,39 +1,20 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
-import type { Finish } from './matmul_parts.js';
 import {
-  declareParameters,
-  declareStorage,
-  elementWgsl,
-  stridedOffsets,
-  type ElementType,
-  type ParameterField,
-  type WebGpuProgram,
-} from './program.js';
+  declareResults,
+  perceptronFields,
+  perceptronName,
+  type PerceptronForm,
+  type PerceptronLayer,
+} from './perceptron_parts.js';
+import { declareParameters, declareStorage, type WebGpuProgram } from './program.js';
 
-/** A function of single elements, `chain(z, x)`, and the scalars that it reads. */
-export type Activation = Pick<Finish, 'name' | 'functions' | 'scalars'>;
-
-/** A layer: its input and output features, and what is done to the elements of a hidden one. */
-export interface PerceptronLayer {
-  readonly k: number;
-  readonly n: number;
-  readonly activation?: Activation;
-}
-
-export interface PerceptronOptions {
-  readonly layers: readonly PerceptronLayer[];
-  /** Something is added to the results before `finish`. */
-  readonly hasAddend: boolean;
-  readonly finish?: Finish;
+export interface PerceptronOptions extends PerceptronForm {
   /**
-   * The results of a row are normalized: see LayerNormalization. Each invocation then has results of its own, in
-   * registers: the last layer has at most as many groups of 4 columns and 4 rows as there are invocations.
+   * Columns of what the last layer reads and writes lie together in fours. For results that are normalized: each
+   * invocation then has results of its own, in registers, and the last layer has at most as many groups of 4 columns and 4
+   * rows as there are invocations.
    */
-  readonly normalizes: boolean;
-  /** Columns of what the last layer reads and writes lie together in fours. For results that are normalized. */
   readonly vectors: boolean;
-  /** Dimensions that count the rows, after merging. */
-  readonly rank: number;
   /** Rows of a workgroup, a multiple of 4, and its invocations. */
   readonly rows: number;
   readonly threads: number;
@@ -145,41 +126,6 @@ function flat(stride: number, at: string): string {
 
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 
-/** The functions of an activation under names of its layer; helpers that layers share stand once. */
-function activations(layers: readonly PerceptronLayer[], taken: string): string {
-  const seen = new Set([...taken.matchAll(/^fn (\w+)/gm)].map((m) => m[1]!));
-  const vector = (i: number): string =>
-    `fn chain4_${i}(z: u32, v: vec4<f32>) -> vec4<f32> {
-  var result = v;
-  for (var i = 0u; i < 4u; i++) { result[i] = chain_${i}(z, v[i]); }
-  return result;
-}`;
-  return layers
-    .flatMap(({ activation }, i) => {
-      const functions = (activation?.functions ?? '').split(/^(?=fn )/m).filter((f) => f.startsWith('fn '));
-      return [
-        ...functions.map((code) => {
-          const name = /^fn (\w+)/.exec(code)![1]!;
-          const isOwn = name === 'chain' || /^link\d+$/.test(name);
-          if (!isOwn && seen.has(name)) return '';
-          seen.add(name);
-          return code
-            .trimEnd()
-            .replaceAll(/\b(chain|link\d+)\b/g, `$1_${i}`)
-            .replaceAll('blocks[z].', `blocks[z].l${i}_`);
-        }),
-        ...(activation ? [vector(i)] : []),
-      ];
-    })
-    .filter((code) => code !== '')
-    .join('\n');
-}
-
-/** Names of an activation's scalars among the parameters. */
-export function activationScalar(layer: number, name: string): string {
-  return `l${layer}_${name}`;
-}
-
 /**
  * Layers of a small perceptron, one after another, for a few rows a workgroup: what is between them stays in workgroup
  * memory, rows of a place together; weights come from the nearest cache. What follows the last layer, a sum, functions,
@@ -190,37 +136,13 @@ export function activationScalar(layer: number, name: string): string {
 export function perceptron(options: PerceptronOptions): WebGpuProgram {
   const { layers, hasAddend, finish, normalizes, vectors, rank, rows, threads } = options;
   const plan = planOf(options);
-  const list = Math.max(rank, 2);
-  const others = finish?.others ?? [];
-  const read: [name: string, type: ElementType][] = [
-    ...(hasAddend ? [['addend', 'f32'] as [string, ElementType]] : []),
-    ...others.map((type, i): [string, ElementType] => [`other${i}`, type]),
-  ];
-  const strided = ['x', 'out', ...read.map(([name]) => name)];
-  const scalar = (name: string, type: 'u32' | 'f32' = 'u32'): ParameterField => ({ name, type, length: 1 });
-  const fields: ParameterField[] = [
-    scalar('m'),
-    scalar('weights_start'),
-    ...strided.flatMap((o) => [scalar(`${o}_start`), scalar(`${o}_column`)]),
-    ...(normalizes ? [scalar('epsilon', 'f32')] : []),
-    ...layers.flatMap((l, i) => (l.activation?.scalars ?? []).map((s) => scalar(activationScalar(i, s), 'f32'))),
-    ...(finish?.scalars ?? []).map((s) => scalar(s, 'f32')),
-    { name: 'shape', type: 'u32', length: list },
-    ...strided.map((o): ParameterField => ({ name: `${o}_strides`, type: 'u32', length: list })),
-  ];
-  const offset = (o: string): string => `fn at_${o}(z: u32, row: u32) -> u32 {
-${stridedOffsets('row', rank, 'shape', [{ variable: 'at', strides: `${o}_strides`, start: `${o}_start` }])}
-    return at;
-}`;
+  const form = { layers, hasAddend, normalizes, rank, ...(finish ? { finish } : {}) };
+  const fields = perceptronFields(form);
   const source = wgsl`
 ${declareParameters(fields)}
 ${declareStorage(1, 'x', 'f32', 'read')}
 @group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>;
-${read.map(([name, type], i) => declareOperand(3 + i, name, type, 'read', vectors)).join('\n')}
-${declareOperand(3 + read.length, 'out', 'f32', 'read_write', vectors)}
-${finish?.functions ?? ''}
-${activations(layers, finish?.functions ?? '')}
-${strided.map(offset).join('\n')}
+${declareResults(form, vectors)}
 var<workgroup> memory: array<array<array<vec4<f32>, ${plan.stride}>, ${BLOCK}>, ${plan.total / (BLOCK * plan.stride)}>;
 @compute @workgroup_size(${threads})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -235,8 +157,7 @@ ${normalizes ? '' : stored(options, plan)}
     workgroupBarrier();
   }
 }`;
-  const shape = layers.map((l) => `${l.n}${l.activation ? `_${l.activation.name}` : ''}`).join('_');
-  const key = `Perceptron_${layers[0]!.k}_${shape}${hasAddend ? '_addend' : ''}${finish ? `_${finish.name}` : ''}${normalizes ? '_norm' : ''}${vectors ? '_vectors' : ''}_r${rank}_${rows}x${threads}`;
+  const key = `Perceptron_${perceptronName(form)}${vectors ? '_vectors' : ''}_${rows}x${threads}`;
   return { key, source, fields, reportsErrors: false };
 }
 
@@ -444,15 +365,4 @@ ${total('squares')}
       let shift = weights[w_start + ${parameters + groups}u + t];
 ${fours.map((c) => `      s${c}_0 = s${c}_0 * inverse * scale.${'xyzw'[c]} + shift.${'xyzw'[c]};`).join('\n')}
 ${fours.map(store).join('\n')}`;
-}
-
-function declareOperand(
-  binding: number,
-  name: string,
-  type: ElementType,
-  access: 'read' | 'read_write',
-  isVector: boolean,
-): string {
-  if (!isVector) return declareStorage(binding, name, type, access);
-  return `@group(0) @binding(${binding}) var<storage, ${access}> ${name}: array<vec4<${elementWgsl(type)}>>;`;
 }

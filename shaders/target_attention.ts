@@ -1,33 +1,12 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
-import type { Finish } from './matmul_parts.js';
-import type { Activation } from './perceptron.js';
+import { declareParameters, type WebGpuProgram } from './program.js';
 import {
-  declareParameters,
-  declareStorage,
-  type ElementType,
-  type ParameterField,
-  type WebGpuProgram,
-} from './program.js';
-
-/** A layer's function, `chain(z, x, line0, ..)`: the lines are constants, one value a column. */
-export interface LineActivation extends Activation {
-  readonly lines: number;
-}
-
-export interface TargetAttentionForm {
-  /** Features of a key, a multiple of 4, and of the two hidden layers. */
-  readonly width: number;
-  readonly first: number;
-  readonly second: number;
-  readonly firstActivation?: LineActivation;
-  readonly secondActivation?: Activation;
-  /** What is done to a score; reads one value a key of each of its others. */
-  readonly finish?: Finish;
-}
-
-export interface TargetAttentionOptions extends TargetAttentionForm {
-  readonly length: number;
-}
+  attentionFields,
+  attentionName,
+  declareAttention,
+  type TargetAttentionForm,
+  type TargetAttentionOptions,
+} from './target_attention_parts.js';
 
 const THREADS = 256;
 /** Features of a step. */
@@ -105,69 +84,6 @@ export function targetAttentionNeeds(options: Pick<TargetAttentionOptions, 'widt
   return { threads: THREADS, bytes: 16 * (stage + hidden) + 4 * (options.length + 2 * PARTS), keys: 4 * keys4 };
 }
 
-/** The functions of an activation under the name of its layer. */
-function named(activation: Activation | undefined, layer: string, seen: Set<string>): string {
-  return (activation?.functions ?? '')
-    .split(/^(?=fn )/m)
-    .filter((f) => f.startsWith('fn '))
-    .flatMap((code) => {
-      const name = /^fn (\w+)/.exec(code)![1]!;
-      const isOwn = name === 'chain' || /^link\d+$/.test(name);
-      if (!isOwn && seen.has(name)) return [];
-      seen.add(name);
-      return code
-        .trimEnd()
-        .replaceAll(/\b(chain|link\d+)\b/g, `$1_${layer}`)
-        .replaceAll('blocks[z].', `blocks[z].${layer}_`);
-    })
-    .join('\n');
-}
-
-/** The sizes and functions of a kernel, in its name. */
-export function targetAttentionName(options: TargetAttentionOptions): string {
-  const { width, first, second, length, firstActivation, secondActivation, finish } = options;
-  const name = (a: Activation | undefined): string => (a ? `_${a.name}` : '');
-  return `${length}x${width}_${first}${name(firstActivation)}_${second}${name(secondActivation)}${finish ? `_${finish.name}` : ''}`;
-}
-
-export function targetAttentionFields({
-  firstActivation,
-  secondActivation,
-  finish,
-}: TargetAttentionForm): ParameterField[] {
-  const others = finish?.others ?? [];
-  const scalar = (name: string, type: 'u32' | 'f32' = 'u32'): ParameterField => ({ name, type, length: 1 });
-  return [
-    scalar('m'),
-    scalar('weights_start'),
-    ...['k_start', 'k_row', 'k_step', 'c_start', 'c_row', 'c_column'].map((n) => scalar(n)),
-    ...['q_start', 'q_row', 'q_column', 'out_start', 'out_row', 'out_column'].map((n) => scalar(n)),
-    ...others.flatMap((_, i) => ['start', 'row', 'step'].map((part) => scalar(`other${i}_${part}`))),
-    ...(firstActivation?.scalars ?? []).map((s) => scalar(`first_${s}`, 'f32')),
-    ...(secondActivation?.scalars ?? []).map((s) => scalar(`second_${s}`, 'f32')),
-    ...(finish?.scalars ?? []).map((s) => scalar(s, 'f32')),
-  ];
-}
-
-/** Parameters, buffers, and the functions of elements. */
-export function targetAttentionModule(
-  { firstActivation, secondActivation, finish }: TargetAttentionForm,
-  fields: readonly ParameterField[],
-): string {
-  const others = finish?.others ?? [];
-  const seen = new Set([...(finish?.functions ?? '').matchAll(/^fn (\w+)/gm)].map((m) => m[1]!));
-  return `${declareParameters(fields)}
-@group(0) @binding(1) var<storage, read> keys: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>;
-${declareStorage(3, 'c', 'f32', 'read')}
-${declareStorage(4, 'q', 'f32', 'read')}
-${others.map((type: ElementType, i) => declareStorage(5 + i, `other${i}`, type, 'read')).join('\n')}
-${declareStorage(5 + others.length, 'out', 'f32', 'read_write')}
-${finish?.functions ?? ''}
-${named(firstActivation, 'first', seen)}
-${named(secondActivation, 'second', seen)}`;
-}
-
 /**
  * Attention to a target, a row a workgroup. Every key k is scored against the row's target q by a perceptron whose first
  * layer is k (W0 + diag(q) W1) + c; of the scores' softmax and the keys comes the weighted sum. Hidden layers stay in
@@ -181,9 +97,9 @@ export function targetAttention(options: TargetAttentionOptions): WebGpuProgram 
   const columns = firstColumns(options);
   const [a4, b4, w4] = [columns / 4, fours(second), width / 4];
   const half = a4 / 2;
-  const fields = targetAttentionFields(options);
   const layout = targetAttentionLayout(options, firstActivation?.lines ?? 0);
   const others = finish?.others ?? [];
+  const fields = attentionFields(options);
   const registers = range(8).map((c) => `s${c}`);
   const units = { a: keys4 * 4 * (STEP / 4), b: STEP * a4 };
   const rounds = (n: number): number[] => range(Math.ceil(n / THREADS));
@@ -233,7 +149,10 @@ export function targetAttention(options: TargetAttentionOptions): WebGpuProgram 
   const secondSums = range(4).map((c) => `t${c}`);
   const outParts = Math.max(1, Math.floor(THREADS / w4));
   const source = wgsl`
-${targetAttentionModule(options, fields)}
+${declareParameters(fields)}
+@group(0) @binding(1) var<storage, read> keys: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>;
+${declareAttention(options)}
 var<workgroup> stage: array<vec4<f32>, ${stage}>;
 var<workgroup> hidden: array<vec4<f32>, ${hidden}>;
 var<workgroup> scores: array<f32, ${length}>;
@@ -366,5 +285,6 @@ ${secondSums.map((t, i) => `        var ${t} = vec4<f32>(bias.${'xyzw'[i]});`).j
     workgroupBarrier();
   }
 }`;
-  return { key: `TargetAttention_${targetAttentionName(options)}`, source, fields, reportsErrors: false };
+  const key = `TargetAttention_${attentionName(options)}`;
+  return { key, source, fields, reportsErrors: false };
 }

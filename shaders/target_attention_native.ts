@@ -1,12 +1,11 @@
-import type { NativeEntry, WebGpuProgram } from './program.js';
+import { declareParameters, type NativeEntry, type WebGpuProgram } from './program.js';
+import { firstColumns, targetAttentionLayout } from './target_attention.js';
 import {
-  firstColumns,
-  targetAttentionFields,
-  targetAttentionLayout,
-  targetAttentionModule,
-  targetAttentionName,
+  attentionFields,
+  attentionName,
+  declareAttention,
   type TargetAttentionOptions,
-} from './target_attention.js';
+} from './target_attention_parts.js';
 
 const THREADS = 256;
 const eights = (n: number): number => 8 * Math.ceil(n / 8);
@@ -45,8 +44,11 @@ export function nativeTargetAttention(
   const readers = (finish?.others ?? []).map(
     (_, i) => `other${i}[blocks[z].other${i}_start + row * blocks[z].other${i}_row + key * blocks[z].other${i}_step]`,
   );
-  const fields = targetAttentionFields(options);
-  const source = `${targetAttentionModule(options, fields)}
+  const fields = attentionFields(options);
+  const source = `${declareParameters(fields)}
+@group(0) @binding(1) var<storage, read> keys: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>;
+${declareAttention(options)}
 fn activate_first(z: u32, w_start: u32, column: u32, x: f32) -> f32 { return ${firstActivation ? `chain_first(${firstArguments})` : 'x'}; }
 fn activate_second(z: u32, x: f32) -> f32 { return ${secondActivation ? 'chain_second(z, x)' : 'x'}; }
 fn finish_score(z: u32, row: u32, key: u32, score: f32) -> f32 { return ${finish ? `chain(${['z', 'score', ...readers].join(', ')})` : 'score'}; }`;
@@ -58,5 +60,5 @@ fn finish_score(z: u32, row: u32, key: u32, score: f32) -> f32 { return ${finish
     residents: 2,
     sharedBytes,
   };
-  return { key: `TargetAttention_tf32_${targetAttentionName(options)}`, source, fields, reportsErrors: false, native };
+  return { key: `TargetAttention_tf32_${attentionName(options)}`, source, fields, reportsErrors: false, native };
 }

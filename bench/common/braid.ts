@@ -2,10 +2,9 @@ import {
   BraidError,
   openEngine,
   type Engine,
+  type LoadOptions,
   type Model,
   type PolicyName,
-  type Precision,
-  type ProductPrecision,
   type RunOptions,
 } from '../../src/index.js';
 import type { BraidChoices } from './options.js';
@@ -25,15 +24,14 @@ export class BraidSystem implements System {
   readonly device: DeviceRecord;
   readonly #engine: Engine;
   readonly #runOptions: RunOptions;
-  readonly #precision: Precision;
-  readonly #products: ProductPrecision;
+  readonly #settings: Pick<LoadOptions, 'precision' | 'products'>;
 
   private constructor(engine: Engine, { policy, deadlineMs, tables, weights, products }: BraidOptions) {
     const { adapter, driver, origin } = engine.device;
     this.#engine = engine;
     this.#runOptions = deadlineMs === undefined ? {} : { deadlineMs };
-    this.#precision = { ...(tables ? { tables } : {}), ...(weights ? { weights } : {}) };
-    this.#products = products;
+    const precision = { ...(tables ? { tables } : {}), ...(weights ? { weights } : {}) };
+    this.#settings = { precision, ...(products ? { products } : {}) };
     this.variant = policy;
     this.device = { adapter, driver, origin };
   }
@@ -56,10 +54,7 @@ export class BraidSystem implements System {
     for (const name of names)
       models.set(
         name,
-        await this.#engine.load(
-          { kind: 'zoo', ...zooSource(name), scale },
-          { name, precision: this.#precision, products: this.#products },
-        ),
+        await this.#engine.load({ kind: 'zoo', ...zooSource(name), scale }, { name, ...this.#settings }),
       );
     return {
       prepare: (query) => this.#prepare(models.get(query.model)!, query),

@@ -20,10 +20,10 @@ export interface BraidChoices {
   readonly thread: 'main' | 'worker';
   readonly adapter: AdapterChoice;
   readonly backend: BackendChoice;
-  readonly products: ProductPrecision;
   readonly lanes?: number;
   readonly tables?: Precision['tables'];
   readonly weights?: Precision['weights'];
+  readonly products?: ProductPrecision;
 }
 
 export function parsePositive(text: string): number {
@@ -87,12 +87,10 @@ export function braidOptions(thread: BraidChoices['thread']): readonly Option[] 
     new Option('--queue-delay-ms <ms>', 'longest wait for a batch to fill, for the policy batch').argParser(parseDelay),
     new Option('--tables <type>', 'how tables are stored').choices(TABLE_PRECISIONS),
     new Option('--weights <type>', 'how matrices are stored').choices(WEIGHT_PRECISIONS),
+    new Option('--products <type>', 'as what matrix products multiply').choices(PRODUCT_PRECISIONS),
     new Option('--thread <where>', 'thread that owns the device').choices(['main', 'worker']).default(thread),
     new Option('--adapter <kind>', 'which adapter computes').choices(['auto', 'hardware', 'software']).default('auto'),
     new Option('--backend <name>', 'what computes').choices(BACKENDS).default('webgpu'),
-    new Option('--products <precision>', 'as what matrix products multiply')
-      .choices(PRODUCT_PRECISIONS)
-      .default('float32'),
     new Option('--lanes <n>', 'streams of the backend cuda').argParser(parseCount),
   ];
 }

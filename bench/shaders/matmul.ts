@@ -59,6 +59,7 @@ function subgroupTiles(loads: Loads): SubgroupTile[] {
     [128, 128, 32, 64, 64],
     [128, 128, 64, 64, 32],
     [128, 256, 32, 64, 64],
+    [256, 128, 32, 64, 64],
   ];
   return sizes.map(([tileM, tileN, tileK, subgroupM, subgroupN]) => ({
     kind: 'subgroup',

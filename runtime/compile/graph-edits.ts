@@ -1,4 +1,5 @@
 import type { Node } from '../graph/graph.js';
+import type { Tensor } from '../graph/tensor.js';
 import { NodeContext } from '../operators/operator.js';
 import type { AnalyzedGraph } from './analyze.js';
 
@@ -15,4 +16,9 @@ export function countReaders({ nodes, graph }: Pick<AnalyzedGraph, 'nodes' | 'gr
   for (const { node } of nodes) for (const name of new Set(node.inputs)) count(name);
   for (const { name } of graph.outputs) count(name);
   return readers;
+}
+
+/** The constant that a pass makes of what its kernel reads: numbers, or words of whatever the kernel takes them for. */
+export function parameters(data: Float32Array | Uint32Array): Tensor {
+  return { dtype: data instanceof Float32Array ? 'float32' : 'uint32', dims: [data.length], data };
 }

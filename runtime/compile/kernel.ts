@@ -61,6 +61,11 @@ export function usesMatrixUnits({ products, tf32 }: KernelTarget): boolean {
   return products === 'tf32' && tf32 !== undefined;
 }
 
+/** As what products are multiplied on a device: in float16 where that was asked for and the device does it. */
+export function productsOf({ products, multipliesHalves }: KernelTarget): 'float32' | 'float16' {
+  return products === 'float16' && multipliesHalves ? 'float16' : 'float32';
+}
+
 /** Scalar operations and bytes of memory traffic, as formulas over the symbols. Each operand counts once. */
 export interface Cost {
   readonly operations: Dim;

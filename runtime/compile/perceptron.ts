@@ -1,12 +1,14 @@
 import { columnGroups, parameterVectors, placeOf } from '../../shaders/perceptron.js';
+import { halfAt, halvesLayout } from '../../shaders/perceptron_halves.js';
+import { numberToHalf } from '../graph/dtype.js';
 import type { Node } from '../graph/graph.js';
 import { toFloat64, type Tensor } from '../graph/tensor.js';
 import { BRAID_DOMAIN } from '../operators/composite.js';
 import type { Known, ValueType } from '../operators/operator.js';
 import { perceptronOperator, cutsOf, type Layer } from '../operators/perceptron/index.js';
 import type { AnalyzedGraph, AnalyzedNode } from './analyze.js';
-import { contextOf } from './graph-edits.js';
-import { usesMatrixUnits, type KernelTarget } from './kernel.js';
+import { contextOf, parameters } from './graph-edits.js';
+import { productsOf, usesMatrixUnits, type KernelTarget } from './kernel.js';
 import { epilogueOf, LinearLayers, type Linear } from './linear-layers.js';
 
 /** Most weights of a perceptron: each workgroup reads them all, for a few rows. */
@@ -64,14 +66,35 @@ function packed(linears: readonly Linear[], norm: Norm | undefined): Float32Arra
   return data;
 }
 
+/** As `packed`, for the kernel that multiplies in float16: words of the layers' halves and of float32; see halvesLayout. */
+function packedHalves(linears: readonly Linear[], norm: Norm | undefined): Uint32Array {
+  const layout = halvesLayout(linears, norm !== undefined);
+  const words = new Uint32Array(4 * layout.total);
+  const [halves, floats] = [new Uint16Array(words.buffer), new Float32Array(words.buffer)];
+  linears.forEach(({ k, n, bias, ...linear }, i) => {
+    const weight = linear.weight();
+    for (let row = 0; row < k; row++) {
+      for (let column = 0; column < n; column++)
+        halves[8 * layout.weights[i]! + halfAt(row, column, n)] = numberToHalf(weight[row * n + column]!);
+    }
+    if (bias) floats.set(bias, 4 * layout.biases[i]!);
+  });
+  if (norm) {
+    floats.set(norm.scale, 4 * layout.scale);
+    if (norm.shift) floats.set(norm.shift, 4 * layout.shift);
+  }
+  return words;
+}
+
 /**
  * Makes layers that follow each other one kernel, which keeps what is between them in workgroup memory: the last layers
  * of a tower, a small perceptron, the feed-forward layers of a transformer's block; and what normalizes their results.
  * Large layers are left to products of their own: a workgroup reads all weights for a few rows.
  */
 export function fusePerceptrons(analyzed: AnalyzedGraph, caps: KernelTarget): AnalyzedGraph {
-  // A software adapter pays for barriers, and computes from its cache. Matrix units take whole products.
+  // A software adapter pays for barriers, and computes from its cache. CUDA's matrix units take whole products.
   if (caps.software || usesMatrixUnits(caps)) return analyzed;
+  const products = productsOf(caps);
   const layers = new LinearLayers(analyzed);
   const types = new Map<string, ValueType>(analyzed.types);
   const known = new Map<string, Known>(analyzed.known);
@@ -81,22 +104,22 @@ export function fusePerceptrons(analyzed: AnalyzedGraph, caps: KernelTarget): An
     const last = taken.has(node) ? undefined : layers.of(node);
     if (!last?.keepsLines || last.k * last.n > MOST_WEIGHTS) continue;
     const following = normOf(last, layers);
-    const norm = following && cutsOf([last], true, caps).length > 0 ? following : undefined;
+    const norm = following && cutsOf([last], true, products, caps).length > 0 ? following : undefined;
     const linears = [last];
     for (let before = layers.before(last); before; before = layers.before(before)) {
       const grown = [before, ...linears];
       const weights = grown.reduce((sum, { k, n }) => sum + k * n, 0);
       const isSmall = weights <= MOST_WEIGHTS && before.n <= MOST_HIDDEN;
-      if (!isSmall || cutsOf(grown, norm !== undefined, caps).length === 0) break;
+      if (!isSmall || cutsOf(grown, norm !== undefined, products, caps).length === 0) break;
       linears.unshift(before);
     }
     const isWorth = linears.length > 1 || norm !== undefined;
-    if (!isWorth || cutsOf(linears, norm !== undefined, caps).length === 0) continue;
+    if (!isWorth || cutsOf(linears, norm !== undefined, products, caps).length === 0) continue;
     const end = norm?.node ?? last.node;
     const name = `${last.node.node.name}/parameters`;
-    const data = packed(linears, norm);
-    types.set(name, { dtype: 'float32', shape: [data.length] });
-    known.set(name, { kind: 'tensor', tensor: { dtype: 'float32', dims: [data.length], data } });
+    const tensor = parameters(products === 'float16' ? packedHalves(linears, norm) : packed(linears, norm));
+    types.set(name, { dtype: tensor.dtype, shape: tensor.dims });
+    known.set(name, { kind: 'tensor', tensor });
     const [, , addend = '', ...others] = last.node.node.inputs;
     const inputs = [linears[0]!.node.node.inputs[0]!, name, last.bias ? '' : addend, ...others];
     const fused: Node = {
@@ -109,7 +132,7 @@ export function fusePerceptrons(analyzed: AnalyzedGraph, caps: KernelTarget): An
       attributes: {},
     };
     const form = linears.map(({ k, n, chain }): Layer => ({ k, n, chain }));
-    const operator = perceptronOperator({ layers: form, ...(norm ? { epsilon: norm.epsilon } : {}) });
+    const operator = perceptronOperator({ layers: form, products, ...(norm ? { epsilon: norm.epsilon } : {}) });
     for (const { node: part } of linears) taken.add(part);
     if (norm) taken.add(norm.node);
     ends.set(end, {

@@ -91,7 +91,7 @@ function countOperators(graph: Graph): Record<string, number> {
  * Patterns of whole layers before operators in a row: they are told by the nodes that fusion would join. Layers that
  * follow each other come last, once each is a node.
  */
-function fuse(analyzed: AnalyzedGraph, caps: KernelTarget): AnalyzedGraph {
+function fuse(analyzed: AnalyzedGraph, target: KernelTarget): AnalyzedGraph {
   return [
     splitLayers,
     fuseShortAttention,
@@ -103,7 +103,7 @@ function fuse(analyzed: AnalyzedGraph, caps: KernelTarget): AnalyzedGraph {
     fuseEpilogues,
     fuseTargetAttention,
     fusePerceptrons,
-  ].reduce((graph, pass) => pass(graph, caps), analyzed);
+  ].reduce((graph, pass) => pass(graph, target), analyzed);
 }
 
 /** Compiles a graph. @throws BraidError MODEL_UNSUPPORTED, MODEL_INVALID, REQUEST_INVALID. */

@@ -1,4 +1,12 @@
+import { halfAt } from '../../shaders/perceptron_halves.js';
 import { firstColumns, targetAttentionLayout, targetAttentionNeeds } from '../../shaders/target_attention.js';
+import {
+  attentionColumns,
+  attentionFeatures,
+  attentionHalvesLayout,
+  attentionHalvesNeeds,
+} from '../../shaders/target_attention_halves.js';
+import { numberToHalf } from '../graph/dtype.js';
 import { shapesEqual } from '../graph/dim.js';
 import type { Node } from '../graph/graph.js';
 import { toFloat64 } from '../graph/tensor.js';
@@ -7,8 +15,8 @@ import { targetAttentionOperator, type HiddenFunctions } from '../operators/atte
 import { MODULATED_MATMUL } from '../operators/matmul/modulated.js';
 import type { Known, ValueType } from '../operators/operator.js';
 import { needed, type AnalyzedGraph, type AnalyzedNode } from './analyze.js';
-import { contextOf } from './graph-edits.js';
-import type { DeviceCaps } from './kernel.js';
+import { contextOf, parameters } from './graph-edits.js';
+import { productsOf, type DeviceCaps, type KernelTarget, type ProductPrecision } from './kernel.js';
 import { epilogueOf, isInput, LinearLayers, type Linear } from './linear-layers.js';
 import { RENAMING } from './simplify.js';
 
@@ -108,6 +116,49 @@ function packed({ modulated, second, score, width }: Unit, firstLines: readonly 
   return data;
 }
 
+/** As `packed`, for the kernel that multiplies in float16: words of halves and of float32; see attentionHalvesLayout. */
+function packedHalves({ modulated, second, score, width }: Unit, firstLines: readonly Float64Array[]): Uint32Array {
+  const { k: first, n } = second;
+  const layout = attentionHalvesLayout({ width, first, second: n }, firstLines.length);
+  const words = new Uint32Array(4 * layout.total);
+  const [halves, floats] = [new Uint16Array(words.buffer), new Float32Array(words.buffer)];
+  const stacked = toFloat64(modulated.context.tensor(1)!);
+  const [columns, features] = [attentionColumns({ first }), attentionFeatures({ width })];
+  const weight = second.weight();
+  [layout.keyWeights, layout.pairWeights].forEach((start, part) => {
+    for (let feature = 0; feature < width; feature++) {
+      for (let column = 0; column < first; column++)
+        halves[8 * start + column * features + feature] = numberToHalf(
+          stacked[(part * width + feature) * first + column]!,
+        );
+    }
+  });
+  firstLines.forEach((line, i) => floats.set(line, 4 * layout.firstLines + i * columns));
+  for (let feature = 0; feature < first; feature++) {
+    for (let column = 0; column < n; column++)
+      halves[8 * layout.secondWeights + halfAt(feature, column, n)] = numberToHalf(weight[feature * n + column]!);
+  }
+  if (second.bias) floats.set(second.bias, 4 * layout.secondBias);
+  floats.set(score.weight(), 4 * layout.scoreWeights);
+  if (score.bias) floats.set(score.bias, 4 * layout.scoreBias);
+  return words;
+}
+
+/** Whether a workgroup of the device can take the kernel. */
+function isFitting(
+  { second, length, width }: Unit,
+  products: ProductPrecision,
+  { maxWorkgroupInvocations, maxWorkgroupBytes }: DeviceCaps,
+): boolean {
+  const sizes = { width, first: second.k, second: second.n, length };
+  const needs = products === 'float16' ? attentionHalvesNeeds(sizes) : targetAttentionNeeds(sizes);
+  return (
+    needs.threads <= maxWorkgroupInvocations &&
+    needs.bytes <= maxWorkgroupBytes &&
+    !('keys' in needs && needs.keys === 0)
+  );
+}
+
 /** Copies of what makes the target, where lookups make it: the kernel may not read the buffer that it writes. */
 class Copies {
   readonly nodes = new Map<AnalyzedNode, AnalyzedNode[]>();
@@ -163,8 +214,9 @@ class Copies {
  * the mask, the softmax, and the sum of the keys. Where the target comes from lookups, the kernel gets it from lookups of
  * its own, for the result mostly stands beside the target in one buffer.
  */
-export function fuseTargetAttention(analyzed: AnalyzedGraph, caps: DeviceCaps): AnalyzedGraph {
+export function fuseTargetAttention(analyzed: AnalyzedGraph, caps: KernelTarget): AnalyzedGraph {
   if (caps.software) return analyzed;
+  const products = productsOf(caps);
   const finder = new Finder(analyzed);
   const types = new Map<string, ValueType>(analyzed.types);
   const known = new Map<string, Known>(analyzed.known);
@@ -174,20 +226,20 @@ export function fuseTargetAttention(analyzed: AnalyzedGraph, caps: DeviceCaps): 
     const unit = finder.find(node);
     if (!unit) continue;
     const { end, modulated, second, score, length, width } = unit;
-    const needs = targetAttentionNeeds({ width, first: second.k, second: second.n, length });
-    if (needs.threads > caps.maxWorkgroupInvocations || needs.bytes > caps.maxWorkgroupBytes || needs.keys === 0)
-      continue;
+    if (!isFitting(unit, products, caps)) continue;
     const functions = epilogueOf(modulated).chain;
     const lines = finder.lines(modulated, functions, second.k);
     const [, , , ...others] = score.node.node.inputs;
     if (!lines || others.length > MOST_OTHERS) continue;
     const name = `${end.node.name}/parameters`;
-    const data = packed(unit, [...lines.values()]);
-    types.set(name, { dtype: 'float32', shape: [data.length] });
-    known.set(name, { kind: 'tensor', tensor: { dtype: 'float32', dims: [data.length], data } });
+    const constants = [...lines.values()];
+    const tensor = parameters(products === 'float16' ? packedHalves(unit, constants) : packed(unit, constants));
+    types.set(name, { dtype: tensor.dtype, shape: tensor.dims });
+    known.set(name, { kind: 'tensor', tensor });
     const [keys, , line, target] = modulated.node.inputs as [string, string, string, string];
     const inputs = [keys, name, '', ...others, line, copies.of(target)];
     const operator = targetAttentionOperator({
+      products,
       width,
       length,
       first: second.k,

@@ -94,7 +94,8 @@ export class Product {
   ): Promise<(repeat: number, rounds: number) => Promise<Measured>> {
     const device = this.#device;
     const { m, n, k, transposed, pitch = k } = this.shape;
-    const program = matMul({ tile, hasBias: false, halves, vectors: vectors && tile.kind === 'outer' });
+    const inFours = { vectors: vectors && tile.kind === 'outer', outFours: tile.kind === 'subgroup' && n % 4 === 0 };
+    const program = matMul({ tile, hasBias: false, halves, ...inFours });
     const pipeline = await pipelineOf(device, program);
     const { offsets } = layoutParameters(program.fields);
     const words = new Uint32Array(PARAMETER_WINDOW_BYTES / 4);

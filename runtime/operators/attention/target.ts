@@ -1,7 +1,9 @@
-import { targetAttention, type LineActivation, type TargetAttentionForm } from '../../../shaders/target_attention.js';
+import { targetAttention } from '../../../shaders/target_attention.js';
+import { targetAttentionHalves } from '../../../shaders/target_attention_halves.js';
 import { nativeTargetAttention } from '../../../shaders/target_attention_native.js';
+import type { LineActivation, TargetAttentionForm } from '../../../shaders/target_attention_parts.js';
 import type { WebGpuProgram } from '../../../shaders/program.js';
-import { usesMatrixUnits, type DeviceCaps, type StepKernel } from '../../compile/kernel.js';
+import { usesMatrixUnits, type DeviceCaps, type ProductPrecision, type StepKernel } from '../../compile/kernel.js';
 import type { Lowering } from '../../compile/lowering.js';
 import { isAligned, reshapeView, type View } from '../../compile/view.js';
 import { equal, evaluate, mul, type Dim } from '../../graph/dim.js';
@@ -18,6 +20,8 @@ export interface HiddenFunctions {
 }
 
 export interface TargetAttentionCall {
+  /** As what the layers multiply, which decides how the parameters lie. */
+  readonly products: ProductPrecision;
   readonly width: number;
   readonly length: number;
   readonly first: number;
@@ -47,11 +51,11 @@ function activationOf({ chain, lines }: HiddenFunctions, layer: string): Activat
 /**
  * TargetAttention(K, parameters, , others of the scores .., c, q): of K [batch, length, width], c [batch, first] and q
  * [batch, width], the sum of the keys weighed by the softmax of their scores, [batch, width]; see
- * shaders/target_attention.ts, which says how the parameters lie. What compile/target-attention.ts makes; no model has it.
+ * shaders/target_attention.ts and target_attention_halves.ts, which say how the parameters lie. What compile/target-attention.ts makes; no model has it.
  */
 export function targetAttentionOperator(call: TargetAttentionCall): Operator {
   return fusedOperator('TargetAttention', (lowering: Lowering) => {
-    const { width, length, first, second } = call;
+    const { products, width, length, first, second } = call;
     const [batch] = lowering.context.input(0).shape as [Dim];
     const as = (view: View, shape: readonly Dim[]): View =>
       reshapeView(view, shape) ?? reshapeView(lowering.dense(view), shape)!;
@@ -109,7 +113,8 @@ export function targetAttentionOperator(call: TargetAttentionCall): Operator {
       cost: { operations: mul(batch, length * perKey), bytes: trafficBytes([...read, output]) },
       bound: 'arithmetic',
       detail: `keys=${length} ${width}-${first}-${second}-1`,
-      webgpu: (target) => kernelOf(targetAttention({ ...form, length }), target),
+      webgpu: (target) =>
+        kernelOf((products === 'float16' ? targetAttentionHalves : targetAttention)({ ...form, length }), target),
       cuda(target) {
         if (!usesMatrixUnits(target)) return undefined;
         const program = nativeTargetAttention({ ...form, length }, target.tf32!.workgroupBytes);

@@ -3,14 +3,15 @@ import { nativeTileBytes, type NativeTile } from '../../../shaders/matmul_native
 import type { SubgroupTile } from '../../../shaders/matmul_subgroup.js';
 import type { WebGpuProgram } from '../../../shaders/program.js';
 import {
+  productsOf,
   usesMatrixUnits,
   type DeviceCaps,
   type ParameterValue,
   type Step,
   type StepKernel,
 } from '../../compile/kernel.js';
-import type { View } from '../../compile/view.js';
-import { equal, evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
+import { isAligned, type View } from '../../compile/view.js';
+import { divideExact, equal, evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
 import { trafficBytes } from '../elementwise/kernel.js';
 import type { ChainCode } from '../elementwise/chain.js';
 import { finishForm } from './finish.js';
@@ -70,6 +71,11 @@ const FEW_TILES = 132;
 const MANY_TILES = 512;
 /** From here on larger tiles of outer products pay. */
 const MOST_TILES = 768;
+
+/** Whether rows lie in fours of columns. */
+function isInFours(view: View): boolean {
+  return equal(view.strides[3]!, 1) && divideExact(view.shape[3]!, 4) !== undefined && isAligned(view, [0, 1, 2]);
+}
 
 /** So few rows or columns that an element of the other operand serves few operations. */
 function isThin(dim: Dim): boolean {
@@ -265,6 +271,7 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
         picked: picks !== undefined,
         halves: b.storage.type === 'f16',
         vectors: cut.kind === 'outer' && areVectors(n, stored),
+        outFours: cut.kind === 'subgroup' && isInFours(output),
         ...finishForm(finish, read),
       });
     const workgroups = (cut: MatMulTile, bindings: Bindings): number => {
@@ -323,7 +330,7 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
     bound: isThin(m) || isThin(n) ? 'memory' : 'arithmetic',
     detail: `m=${m} n=${n} k=${k} batches=${mul(outer, inner)}`,
     webgpu(target) {
-      const plain = target.products === 'float16' && target.multipliesHalves ? chooseHalfTile : chooseTile;
+      const plain = productsOf(target) === 'float16' ? chooseHalfTile : chooseTile;
       const choose = modulator ? modulatedTile : picks ? pickedTile : plain;
       const isPlain = !modulator && !picks && plain === chooseTile;
       const measured = isPlain ? measuredChoice(a, b, stored, target) : undefined;

@@ -1,6 +1,8 @@
 import type { WebGpuProgram } from '../../../shaders/program.js';
-import { activationScalar, perceptron, perceptronBytes, type PerceptronLayer } from '../../../shaders/perceptron.js';
-import type { DeviceCaps, Step } from '../../compile/kernel.js';
+import { perceptron, perceptronBytes } from '../../../shaders/perceptron.js';
+import { fitsRegisters, HALVES_THREADS, halvesBytes, perceptronHalves } from '../../../shaders/perceptron_halves.js';
+import { activationScalar, type PerceptronLayer } from '../../../shaders/perceptron_parts.js';
+import type { DeviceCaps, ProductPrecision, Step } from '../../compile/kernel.js';
 import type { Lowering } from '../../compile/lowering.js';
 import { broadcastView, collapse, isAligned, nonEmpty, reshapeView, type View } from '../../compile/view.js';
 import { equal, evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
@@ -19,6 +21,8 @@ export interface Layer {
 
 export interface PerceptronForm {
   readonly layers: readonly Layer[];
+  /** As what they multiply, which decides how the parameters lie. */
+  readonly products: ProductPrecision;
   /** Added to the variance of a row where its results are normalized. */
   readonly epsilon?: number;
 }
@@ -28,18 +32,33 @@ const THREADS = 256;
 const ROWS = 4;
 /** Rows of a workgroup that normalizes, at most, and how many workgroups have to come of them. */
 const [MOST_ROWS, FILLED] = [32, 264];
+/** Rows of a workgroup in float16, and how many workgroups have to come of the larger. */
+const HALVES_ROWS = [64, 32, 16];
+const HALVES_FILLED = 100;
 
 interface Cut {
   readonly rows: number;
   readonly threads: number;
+  /** Workgroups that have to come of it; of the smallest cut, any number may. */
+  readonly filled: number;
 }
 
 /** How rows are dealt to workgroups, larger ones first; empty where a workgroup cannot take any. */
 export function cutsOf(
   layers: readonly Pick<Layer, 'k' | 'n'>[],
   normalizes: boolean,
+  products: ProductPrecision,
   caps: DeviceCaps,
 ): readonly Cut[] {
+  if (products === 'float16') {
+    const cuts = HALVES_ROWS.map((rows): Cut => ({ rows, threads: HALVES_THREADS, filled: HALVES_FILLED }));
+    return cuts.filter(
+      ({ rows, threads }) =>
+        threads <= caps.maxWorkgroupInvocations &&
+        fitsRegisters(layers, rows) &&
+        halvesBytes(layers, normalizes, rows) <= caps.maxWorkgroupBytes,
+    );
+  }
   const threads = Math.min(THREADS, caps.maxWorkgroupInvocations);
   const { n } = layers.at(-1)!;
   const cuts = normalizes
@@ -47,8 +66,9 @@ export function cutsOf(
         rows,
         // Twice as many as the last layer has work for where another is wider.
         threads: (n / 4) * (rows / 4) * (layers.length > 1 ? 2 : 1),
+        filled: FILLED,
       }))
-    : [{ rows: ROWS, threads }];
+    : [{ rows: ROWS, threads, filled: FILLED }];
   return cuts
     .filter(
       (cut) => cut.threads <= threads && perceptronBytes({ layers, ...cut, normalizes }) <= caps.maxWorkgroupBytes,
@@ -66,7 +86,7 @@ interface PerceptronCall extends PerceptronForm {
 }
 
 function perceptronStep(call: PerceptronCall): Omit<Step, 'node'> {
-  const { layers, x, weights, output, addend, others, finish, epsilon } = call;
+  const { layers, products, x, weights, output, addend, others, finish, epsilon } = call;
   const read: [string, View][] = [
     ...(addend ? [['addend', addend] as [string, View]] : []),
     ...others.map((view, i): [string, View] => [`other${i}`, view]),
@@ -89,17 +109,15 @@ function perceptronStep(call: PerceptronCall): Omit<Step, 'node'> {
     for (const [name, value] of Object.entries(code ? code.scalars : {})) scalars[activationScalar(i, name)] = value;
   });
   const normalizes = epsilon !== undefined;
-  // Columns of all that the last layer reads and writes.
-  const vectors =
-    normalizes &&
-    operands.slice(1).every(
-      ([, v]) =>
-        equal(v.strides.at(-1)!, 1) &&
-        isAligned(
-          v,
-          v.shape.slice(0, -1).map((_, d) => d),
-        ),
+  const isInFours = ([, v]: [string, View]): boolean =>
+    equal(v.strides.at(-1)!, 1) &&
+    isAligned(
+      v,
+      v.shape.slice(0, -1).map((_, d) => d),
     );
+  // Columns of all that the last layer reads and writes.
+  const outFours = layers.at(-1)!.n % 4 === 0 && operands.slice(1).every(isInFours);
+  const inFours = layers[0]!.k % 4 === 0 && isInFours(operands[0]!);
   const multiplied = layers.reduce((sum, { k, n }) => sum + 2 * k * n, 0);
   return {
     kernel: finish ? `Perceptron+${finish.name}` : 'Perceptron',
@@ -113,18 +131,18 @@ function perceptronStep(call: PerceptronCall): Omit<Step, 'node'> {
     bound: 'arithmetic',
     detail: `m=${m} ${[layers[0]!.k, ...layers.map((l) => l.n)].join('-')}${normalizes ? ' normalized' : ''}`,
     webgpu(caps) {
-      const cuts = cutsOf(layers, normalizes, caps);
+      const cuts = cutsOf(layers, normalizes, products, caps);
+      const form = {
+        layers: written,
+        hasAddend: addend !== undefined,
+        normalizes,
+        rank: Math.max(1, space.shape.length),
+        ...finishForm(finish, others),
+      };
       const programOf = ({ rows, threads }: Cut): WebGpuProgram =>
-        perceptron({
-          layers: written,
-          hasAddend: addend !== undefined,
-          normalizes,
-          vectors,
-          rank: Math.max(1, space.shape.length),
-          rows,
-          threads,
-          ...finishForm(finish, others),
-        });
+        products === 'float16'
+          ? perceptronHalves({ ...form, inFours, outFours, rows })
+          : perceptron({ ...form, vectors: normalizes && outFours, rows, threads });
       const workgroups =
         ({ rows }: Cut) =>
         (bindings: Bindings): number =>
@@ -152,7 +170,7 @@ function perceptronStep(call: PerceptronCall): Omit<Step, 'node'> {
           alternatives: cuts.slice(0, -1).map((cut) => ({
             program: programOf(cut),
             workgroups: workgroups(cut),
-            suits: (bindings) => workgroups(cut)(bindings) >= FILLED,
+            suits: (bindings) => workgroups(cut)(bindings) >= cut.filled,
           })),
         },
       };

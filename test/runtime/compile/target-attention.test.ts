@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { compile, GraphBuilder, tensorOf, type Graph } from '../../../runtime/index.js';
+import { compile, GraphBuilder, tensorOf, type Graph, type Tensor } from '../../../runtime/index.js';
 import { importOnnxFile } from '../../../src/onnx/index.js';
 import { buildZoo, zooInputs } from '../../../src/zoo/index.js';
 import { graphProblems, Random, SEED } from '../../support/cases.js';
@@ -63,11 +63,34 @@ const FORMS: Form[] = [
   { length: 130, width: 20, first: 16, second: 64, activation: 'Relu', mask: 'where', scaled: false, lookups: false },
 ];
 
+/** As in the zoo. */
+const DIN: Form = {
+  length: 100,
+  width: 128,
+  first: 80,
+  second: 40,
+  activation: 'Relu',
+  mask: 'where',
+  scaled: false,
+  lookups: true,
+};
+/** Factors are rounded to 11 bits; the softmax makes relative errors of what is off in a score. */
+const HALF_TOLERANCE = 2e-2;
+
+function inputsOf({ length, width, mask, lookups }: Form, random: Random, n: number): Record<string, Tensor> {
+  return {
+    ...(lookups
+      ? { target: random.tensor('int64', [n], 0, 50), keys: random.tensor('int64', [n, length], 0, 50) }
+      : { q: random.floats([n, width]), k: random.floats([n, length, width]) }),
+    ...(mask === 'none' ? {} : { mask: random.floats([n, length], -1, 1) }),
+  };
+}
+
 describe('attention to a target', () => {
   const engines = openBothEngines();
 
   it.each(FORMS)(`is one kernel: $length keys of $width, $mask (seed ${SEED})`, async (form) => {
-    const { length, width, mask, lookups } = form;
+    const { lookups } = form;
     const graph = attention(form);
     const found = kernels(graph);
     expect(found.filter((k) => k === 'TargetAttention')).toHaveLength(1);
@@ -76,15 +99,7 @@ describe('attention to a target', () => {
     if (lookups) expect(found).not.toContain('Copy');
     const random = new Random();
     const model = await engines[1]!.load(graph);
-    for (const n of [1, 6]) {
-      const inputs = {
-        ...(lookups
-          ? { target: random.tensor('int64', [n], 0, 50), keys: random.tensor('int64', [n, length], 0, 50) }
-          : { q: random.floats([n, width]), k: random.floats([n, length, width]) }),
-        ...(mask === 'none' ? {} : { mask: random.floats([n, length], -1, 1) }),
-      };
-      expect(await graphProblems(model, graph, inputs)).toEqual([]);
-    }
+    for (const n of [1, 6]) expect(await graphProblems(model, graph, inputsOf(form, random, n))).toEqual([]);
     await model.dispose();
   });
 
@@ -108,6 +123,19 @@ describe('attention to a target', () => {
     }
     await model.dispose();
   });
+  it.each([...FORMS, DIN])(
+    `gives nearly that in float16: $length keys of $width, $mask (seed ${SEED})`,
+    async (form) => {
+      const graph = attention(form);
+      const random = new Random();
+      const model = await engines[1]!.load(graph, { products: 'float16' });
+      for (const n of [1, 6, 70])
+        expect(await graphProblems(model, graph, inputsOf(form, random, n), HALF_TOLERANCE, HALF_TOLERANCE)).toEqual(
+          [],
+        );
+      await model.dispose();
+    },
+  );
 
   it('is found in DIN, built and exported', async () => {
     for (const graph of [

@@ -65,7 +65,10 @@ describe.each(PRECISIONS)('products of $products', ({ products, has }) => {
   it('are of that type where the device has them', async (context) => {
     if (!has(backend.caps)) context.skip(`this device has no matrix units for ${products}`);
     const model = await engine.load(layer(random, 64, 64, 1), { products });
-    expect((await model.summary()).notices).toEqual([]);
+    const { notices, precision } = await model.summary();
+    const measured = `products of ${products}; 'y' differs from that of float32 by at most `;
+    expect(notices).toEqual([expect.stringContaining(measured)]);
+    expect(precision.products).toBe(products);
     // 1 + 2^-12 takes more bits: it is rounded to 1, which float32 would not do.
     const one = new GraphBuilder('one');
     const x = one.input('x', 'float32', ['rows', 16]);

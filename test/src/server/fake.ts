@@ -118,7 +118,7 @@ export class FakeModel implements Model {
       placement: 'fake',
       foldedNodes: 3,
       parameters: 12_345,
-      precision: { float16: 0, int8: 0, storedBytes: 0, savedBytes: 0 },
+      precision: { float16: 0, int8: 0, storedBytes: 0, savedBytes: 0, products: 'float32' },
       memory: { weightBytes: 49_380, arenaBytes: 1 << 20, stagingBytes: 4096 },
       rowsPerWave: 4096,
       notices: ['float64 weights were narrowed to float32'],
