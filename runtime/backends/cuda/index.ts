@@ -29,8 +29,8 @@ const MOST_LANES = 16;
 
 /**
  * The backend on an NVIDIA GPU through the CUDA addon: a lane is a stream, and waves on different lanes run side by side. Where
- * a kernel fails, the queries in flight fail with DEVICE_LOST, and the next one finds a new context with the weights uploaded
- * again.
+ * a kernel fails, the queries in flight fail with DEVICE_LOST, and the next one opens a new context with the weights uploaded
+ * again; CUDA may refuse that for as long as the process lives, and the query fails with DEVICE_UNAVAILABLE.
  */
 export class CudaBackend implements Backend {
   readonly caps: DeviceCaps;

@@ -1,5 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { compile, GraphBuilder, type Backend, type Executable, type Plan } from '../../../../runtime/index.js';
+import {
+  BraidError,
+  compile,
+  GraphBuilder,
+  type Backend,
+  type Executable,
+  type Plan,
+} from '../../../../runtime/index.js';
 import { openBackend, testsCuda } from '../../../support/device.js';
 
 /** y = 2 x of rows of 4. */
@@ -40,7 +47,7 @@ describe.skipIf(!testsCuda)('a kernel that fails on CUDA (BRAID_TEST_BACKEND=cud
   });
   afterAll(() => backend.close());
 
-  it('fails what is in flight with a clear message; what comes next finds a device', async () => {
+  it('fails what is in flight with a clear message; what comes next is right, or told that there is no device', async () => {
     const plan = doubling(backend);
     const [good, bad] = [await backend.prepare(plan), await backend.prepare(trapping(plan))];
     const expected = Array.from({ length: 12 }, (_, i) => 2 * i);
@@ -52,7 +59,13 @@ describe.skipIf(!testsCuda)('a kernel that fails on CUDA (BRAID_TEST_BACKEND=cud
           code: 'DEVICE_LOST',
           message: expect.stringContaining('CUDA_ERROR'),
         });
-      expect(await run(good, 3)).toEqual(expected);
+      // CUDA may refuse a process another context after such an error.
+      const next: unknown = await run(good, 3).catch((error: unknown) => error);
+      if (next instanceof BraidError) {
+        expect(next.code).toBe('DEVICE_UNAVAILABLE');
+        return;
+      }
+      expect(next).toEqual(expected);
     }
     bad.release();
     good.release();

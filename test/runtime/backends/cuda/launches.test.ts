@@ -1,0 +1,66 @@
+import { describe, expect, it } from 'vitest';
+import { layoutParameters } from '../../../../shaders/program.js';
+import { groupLaunches } from '../../../../runtime/backends/cuda/launches.js';
+import { roundedRows } from '../../../../runtime/backends/cuda/executable.js';
+import { ENTRY_POINT, translate } from '../../../../runtime/backends/cuda/translate.js';
+import { compile } from '../../../../runtime/index.js';
+import type { KernelTarget } from '../../../../runtime/compile/kernel.js';
+import { buildZoo, zooNames } from '../../../../src/zoo/index.js';
+
+const TARGET: KernelTarget = {
+  software: false,
+  maxWorkgroupInvocations: 1024,
+  maxWorkgroupBytes: 49_152,
+  maxWorkgroupsPerDimension: 65_535,
+  features: new Set(),
+  multipliesHalves: false,
+  tf32: { workgroupBytes: 232_448 },
+  products: 'float32',
+};
+
+/** Kernels of a model's launches, and how many steps each takes. */
+function launchesOf(model: string, products: 'float32' | 'tf32') {
+  const target = { ...TARGET, products };
+  const plan = compile(buildZoo(model, 'tiny'), { maxBindingBytes: 2 ** 30, caps: target, products });
+  return groupLaunches(plan, target, () => 0);
+}
+
+describe('launches of a plan', () => {
+  it.each(zooNames)('all have CUDA kernels, with arguments that a launch takes: %s', (model) => {
+    for (const products of ['float32', 'tf32'] as const) {
+      for (const { program, steps } of launchesOf(model, products)) {
+        for (const p of [program, ...(steps[0]!.dispatch.alternatives ?? []).map((a) => a.program)]) {
+          const { source, threads } = translate(p, steps.length);
+          expect(source).toContain(ENTRY_POINT);
+          expect(threads).toBeGreaterThan(0);
+        }
+        const places = steps[0]!.step.operands.length + (program.reportsErrors ? 1 : 0);
+        expect(16 * places + 4 * layoutParameters(program.fields).words * steps.length).toBeLessThanOrEqual(4096);
+      }
+    }
+  });
+
+  it.each(zooNames)('use matrix units where products are of TF32, and not otherwise: %s', (model) => {
+    const native = (products: 'float32' | 'tf32'): number =>
+      launchesOf(model, products).filter(({ program }) => program.native !== undefined).length;
+    expect(native('float32')).toBe(0);
+    expect(native('tf32')).toBeGreaterThan(2);
+  });
+});
+
+describe('roundedRows', () => {
+  it('has room for the rows, an eighth more at most, and no more than there may be', () => {
+    for (let rows = 1; rows <= 5000; rows++) {
+      const held = roundedRows(rows, 65_536);
+      expect(held).toBeGreaterThanOrEqual(rows);
+      expect(held).toBeLessThan(rows * 1.125 + 1);
+    }
+    expect(roundedRows(0, 10)).toBe(1);
+    expect(roundedRows(999, 1000)).toBe(1000);
+  });
+
+  it('gives few sizes', () => {
+    const sizes = new Set(Array.from({ length: 65_536 }, (_, i) => roundedRows(i + 1, 65_536)));
+    expect(sizes.size).toBeLessThan(128);
+  });
+});
