@@ -106,19 +106,13 @@ template <class T, u32 N> struct array {
 };
 
 // A bound buffer. Indices past its end touch its last element instead, as WebGPU has it: kernels rely on that where they
-// fetch ahead. Those that are written for CUDA ask for no such thing (BRAID_UNCHECKED): their indices are inside.
+// fetch ahead.
 template <class T> struct Binding {
   T *data;
   u32 last;
   BRAID_DEVICE Binding(const void *data, unsigned long long bytes)
       : data((T *)data), last((u32)(bytes / sizeof(T)) - 1) {}
-  BRAID_DEVICE T *at(u32 i) const {
-#ifdef BRAID_UNCHECKED
-    return data + i;
-#else
-    return data + (i < last ? i : last);
-#endif
-  }
+  BRAID_DEVICE T *at(u32 i) const { return data + (i < last ? i : last); }
 };
 
 BRAID_DEVICE f32 cached(const f32 *p) { return __ldg(p); }

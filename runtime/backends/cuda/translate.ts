@@ -278,7 +278,7 @@ export function translate(program: WebGpuProgram, blocks: number): CudaSource {
   return {
     threads,
     sharedBytes: native?.sharedBytes ?? 0,
-    source: `${native ? '#define BRAID_UNCHECKED\n' : ''}#include "${HEADER}"
+    source: `#include "${HEADER}"
 ${native ? `#include "${native.header}"\n` : ''}namespace wgsl {
 ${globals.join('\n')}
 struct Place { const void *data; unsigned long long bytes; };
