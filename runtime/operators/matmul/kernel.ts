@@ -1,4 +1,5 @@
 import { DIRECT_WORKGROUP, matMul, ROWS_WORKGROUP, type MatMulTile } from '../../../shaders/matmul.js';
+import { blockedBytes, type BlockedTile } from '../../../shaders/matmul_blocked.js';
 import { nativeTileBytes, type NativeTile } from '../../../shaders/matmul_native.js';
 import type { SubgroupTile } from '../../../shaders/matmul_subgroup.js';
 import type { WebGpuProgram } from '../../../shaders/program.js';
@@ -87,6 +88,11 @@ function lanesFor(k: Dim): number {
   return typeof k === 'number' && k <= 64 ? 8 : 32;
 }
 
+/** A tile of half as many steps along k where a workgroup has no memory for it: WebGPU promises 16 KiB. */
+function fitting(tile: BlockedTile, { maxWorkgroupBytes }: DeviceCaps): BlockedTile {
+  return blockedBytes(tile) <= maxWorkgroupBytes ? tile : { ...tile, tileK: tile.tileK / 2 };
+}
+
 /**
  * Few columns: several invocations a row. One row: an invocation a column. Few columns or rows: small tiles waste less. Otherwise by what
  * fills the device: few tiles are cut along k too, for each step waits for memory and a multiprocessor has little else to do.
@@ -112,7 +118,7 @@ function chooseTile(a: View, b: View, caps: DeviceCaps): TileChoice {
   if (most(k, 64)) return only(blocked([64, columns, 16], [8, 4], loads));
   const byLoads = {
     words: blocked([64, columns, 16], [8, 4], loads),
-    along: blocked([64, columns, 32], [8, 4], loads),
+    along: fitting(blocked([64, columns, 32], [8, 4], loads), caps),
     across: blocked([64, 64, 16], [8, 8], loads),
   };
   const wide = most(n, 63) ? byLoads.words : byLoads[loads.b];
