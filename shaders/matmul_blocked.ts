@@ -1,6 +1,15 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
 import { LOADS_LETTERS, operandLoads, type Loads } from './matmul_loads.js';
-import { declarations, enterTiles, placeTile, range, storeAll, type Parts, type Result } from './matmul_parts.js';
+import {
+  declarations,
+  enterTiles,
+  placeThread,
+  placeTile,
+  range,
+  storeAll,
+  type Parts,
+  type Result,
+} from './matmul_parts.js';
 
 /**
  * A tile whose invocations read workgroup memory four k, or four columns, at a time and nothing else: rows of A and
@@ -32,21 +41,6 @@ export function blockedBytes({ tileM, tileN, tileK, b }: BlockedTile): number {
 /** Vectors from a line of a tile to the next: odd, so that neighbouring lines begin in different banks. */
 function pitchOf(tileK: number): number {
   return Math.floor(tileK / 8) * 2 + 1;
-}
-
-/** Neighbouring invocations make a patch of the tile: 32 of 4 x 8 read fewer different words than 32 in a line. */
-const PATCH = { rows: 4, columns: 8 };
-
-/** Statements that tell an invocation its place among those of the tile. */
-function placeThread(threadsM: number, threadsN: number): string {
-  const { rows, columns } = PATCH;
-  if (threadsM % rows !== 0 || threadsN % columns !== 0) {
-    return `  let my_row = thread / ${threadsN}u;\n  let my_column = thread % ${threadsN}u;`;
-  }
-  const across = threadsN / columns;
-  return `  let block = thread / ${rows * columns}u;
-  let my_row = block / ${across}u * ${rows}u + thread / ${columns}u % ${rows}u;
-  let my_column = block % ${across}u * ${columns}u + thread % ${columns}u;`;
 }
 
 /** See BlockedTile. Loads of a step are on their way while the workgroup computes the one before. */

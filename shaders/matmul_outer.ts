@@ -1,6 +1,6 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
 import { LOADS_LETTERS, type Loads } from './matmul_loads.js';
-import { declarations, enterTiles, placeTile, range, storeAll, type Parts } from './matmul_parts.js';
+import { declarations, enterTiles, placeThread, placeTile, range, storeAll, type Parts } from './matmul_parts.js';
 
 /**
  * A tile whose invocations add outer products: of four or eight rows of A and as many columns of B, k by k, so that
@@ -33,20 +33,6 @@ export function outerThreads({ tileM, tileN, threadM, threadN }: OuterTile): num
 /** Bytes of workgroup memory. */
 export function outerBytes({ tileM, tileN, tileK, steps }: OuterTile): number {
   return 4 * (tileM + tileN) * tileK * steps;
-}
-
-/** Neighbouring invocations make a patch of the tile: 32 of 4 x 8 read fewer different words than 32 in a line. */
-const PATCH = { rows: 4, columns: 8 };
-
-function placeThread(threadsM: number, threadsN: number): string {
-  const { rows, columns } = PATCH;
-  if (threadsM % rows !== 0 || threadsN % columns !== 0) {
-    return `  let my_row = thread / ${threadsN}u;\n  let my_column = thread % ${threadsN}u;`;
-  }
-  const across = threadsN / columns;
-  return `  let block = thread / ${rows * columns}u;
-  let my_row = block / ${across}u * ${rows}u + thread / ${columns}u % ${rows}u;
-  let my_column = block % ${across}u * ${columns}u + thread % ${columns}u;`;
 }
 
 /** What an invocation stages at once: four k of four rows of A, or four k of four columns of B. */

@@ -1,4 +1,4 @@
-import { declareParameters, declareStorage, elementWgsl, type ElementType, type ParameterField } from './program.js';
+import { declareParameters, declareStorage, type ElementType, type ParameterField } from './program.js';
 
 /** What is done to the finished elements; see shaders/chain.ts. */
 export interface Finish {
@@ -64,17 +64,6 @@ function matrix(binding: number, name: string, isVector: boolean, halves: boolea
     : `${bind('u32')} -> f32 { return unpack2x16float(${name}[at >> 1u] >> ((at & 1u) << 4u)).x; }`;
 }
 
-function declareColumns(
-  binding: number,
-  name: string,
-  type: ElementType,
-  access: 'read' | 'read_write',
-  isVector: boolean,
-): string {
-  if (!isVector) return declareStorage(binding, name, type, access);
-  return `@group(0) @binding(${binding}) var<storage, ${access}> ${name}: array<vec4<${elementWgsl(type)}>>;`;
-}
-
 /** Parameters, operands and functions; `a` and `b` in elements, or in vectors of 4. */
 export function declarations(parts: Parts, vectors: { a?: boolean; b?: boolean } = {}): string {
   const { hasBias, finish, modulated, picked } = parts;
@@ -89,8 +78,8 @@ export function declarations(parts: Parts, vectors: { a?: boolean; b?: boolean }
     declareParameters(fieldsOf(parts)),
     matrix(1, 'a', vectors.a ?? false, false),
     matrix(2, 'b', vectors.b ?? false, parts.halves),
-    ...operands.map(([name, type], i) => declareColumns(3 + i, name, type, 'read', parts.vectors)),
-    declareColumns(3 + operands.length, 'out', 'f32', 'read_write', parts.vectors || parts.outFours),
+    ...operands.map(([name, type], i) => declareStorage(3 + i, name, type, 'read', parts.vectors)),
+    declareStorage(3 + operands.length, 'out', 'f32', 'read_write', parts.vectors || parts.outFours),
     ...(finish ? [finish.functions] : []),
   ].join('\n');
 }
@@ -198,4 +187,19 @@ export function placeTile(tileM: number, tileN: number): string {
     let inner = batch % blocks[z].batch_inner;
     let a_base = blocks[z].a_start + outer * blocks[z].a_outer + inner * blocks[z].a_inner;
     let b_base = blocks[z].b_start + outer * blocks[z].b_outer + inner * blocks[z].b_inner;`;
+}
+
+/** Neighbouring invocations make a patch of the tile: 32 of 4 x 8 read fewer different words than 32 in a line. */
+const PATCH = { rows: 4, columns: 8 };
+
+/** Statements that tell an invocation its place among those of the tile. */
+export function placeThread(threadsM: number, threadsN: number): string {
+  const { rows, columns } = PATCH;
+  if (threadsM % rows !== 0 || threadsN % columns !== 0) {
+    return `  let my_row = thread / ${threadsN}u;\n  let my_column = thread % ${threadsN}u;`;
+  }
+  const across = threadsN / columns;
+  return `  let block = thread / ${rows * columns}u;
+  let my_row = block / ${across}u * ${rows}u + thread / ${columns}u % ${rows}u;
+  let my_column = block % ${across}u * ${columns}u + thread % ${columns}u;`;
 }

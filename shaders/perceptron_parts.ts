@@ -1,5 +1,5 @@
 import type { Finish } from './matmul_parts.js';
-import { declareStorage, elementWgsl, stridedOffsets, type ElementType, type ParameterField } from './program.js';
+import { declareStorage, stridedOffsets, type ElementType, type ParameterField } from './program.js';
 
 /** A function of single elements, `chain(z, x)`, and the scalars that it reads. */
 export type Activation = Pick<Finish, 'name' | 'functions' | 'scalars'>;
@@ -69,8 +69,8 @@ export function declareResults(form: PerceptronForm, vectors: boolean): string {
 ${stridedOffsets('row', rank, 'shape', [{ variable: 'at', strides: `${o}_strides`, start: `${o}_start` }])}
     return at;
 }`;
-  return `${read.map(([name, type], i) => declareOperand(3 + i, name, type, 'read', vectors)).join('\n')}
-${declareOperand(3 + read.length, 'out', 'f32', 'read_write', vectors)}
+  return `${read.map(([name, type], i) => declareStorage(3 + i, name, type, 'read', vectors)).join('\n')}
+${declareStorage(3 + read.length, 'out', 'f32', 'read_write', vectors)}
 ${finish?.functions ?? ''}
 ${activations(layers, finish?.functions ?? '')}
 ${stridedOf(form).map(offset).join('\n')}`;
@@ -110,15 +110,4 @@ function activations(layers: readonly PerceptronLayer[], taken: string): string 
     })
     .filter((code) => code !== '')
     .join('\n');
-}
-
-function declareOperand(
-  binding: number,
-  name: string,
-  type: ElementType,
-  access: 'read' | 'read_write',
-  isVector: boolean,
-): string {
-  if (!isVector) return declareStorage(binding, name, type, access);
-  return `@group(0) @binding(${binding}) var<storage, ${access}> ${name}: array<vec4<${elementWgsl(type)}>>;`;
 }

@@ -87,8 +87,10 @@ export function declareStorage(
   name: string,
   type: ElementType,
   access: 'read' | 'read_write',
+  inFours = false,
 ): string {
-  return `@group(0) @binding(${binding}) var<storage, ${access}> ${name}: array<${elementWgsl(type)}>;`;
+  const element = inFours ? `vec4<${elementWgsl(type)}>` : elementWgsl(type);
+  return `@group(0) @binding(${binding}) var<storage, ${access}> ${name}: array<${element}>;`;
 }
 
 /** Reads word `index` of the list field `name` of block `z`; `index` is known when the shader is written. */

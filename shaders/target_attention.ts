@@ -6,6 +6,7 @@ import {
   declareAttention,
   type TargetAttentionForm,
   type TargetAttentionOptions,
+  type AttentionLayout,
 } from './target_attention_parts.js';
 
 const THREADS = 256;
@@ -22,23 +23,11 @@ export function firstColumns({ first }: Pick<TargetAttentionForm, 'first'>): num
   return 8 * Math.ceil(first / 8);
 }
 
-/** Where the parts of the parameters begin, in vectors of 4. */
-interface Layout {
-  readonly keyWeights: number;
-  readonly pairWeights: number;
-  readonly firstLines: number;
-  readonly secondWeights: number;
-  readonly secondBias: number;
-  readonly scoreWeights: number;
-  readonly scoreBias: number;
-  readonly total: number;
-}
-
 /** How the parameters lie: matrices row by row, rows and lines filled up to whole vectors with zeros. */
 export function targetAttentionLayout(
   form: Pick<TargetAttentionForm, 'width' | 'first' | 'second'>,
   lines: number,
-): Layout {
+): AttentionLayout {
   const { width, second } = form;
   const [a, b] = [firstColumns(form) / 4, fours(second)];
   let at = 0;

@@ -6,6 +6,7 @@ import {
   declareAttention,
   type TargetAttentionForm,
   type TargetAttentionOptions,
+  type AttentionLayout,
 } from './target_attention_parts.js';
 
 const SIDE = 16;
@@ -25,22 +26,12 @@ const odd = (n: number): number => (n % 2 === 0 ? n + 1 : n);
 
 type Sizes = Pick<TargetAttentionForm, 'width' | 'first' | 'second'>;
 
-/** Where the parts of the parameters begin, in vectors of 4 words; everything is filled up with zeros. */
-interface Layout {
-  /** Halves of [columns, features], whole tiles of columns and steps of features. */
-  readonly keyWeights: number;
-  readonly pairWeights: number;
-  /** float32, whole tiles of columns, as are the bias and the weights of the score. */
-  readonly firstLines: number;
-  /** Tiles of halves, as halfAt() of perceptron_halves.ts says. */
-  readonly secondWeights: number;
-  readonly secondBias: number;
-  readonly scoreWeights: number;
-  readonly scoreBias: number;
-  readonly total: number;
-}
-
-export function attentionHalvesLayout({ width, first, second }: Sizes, lines: number): Layout {
+/**
+ * Everything is filled up with zeros. Key and pair weights: halves of [columns, features], whole tiles of columns and steps of
+ * features. First lines: float32, whole tiles of columns, as are the bias and the weights of the score. Second weights:
+ * tiles of halves, as halfAt() of perceptron_halves.ts says.
+ */
+export function attentionHalvesLayout({ width, first, second }: Sizes, lines: number): AttentionLayout {
   const [a, b] = [tilesOf(first), tilesOf(second)];
   const features = attentionFeatures({ width });
   let at = 0;

@@ -22,6 +22,18 @@ export interface TargetAttentionOptions extends TargetAttentionForm {
   readonly length: number;
 }
 
+/** Where the parts of the parameters begin, in vectors of 4 words. */
+export interface AttentionLayout {
+  readonly keyWeights: number;
+  readonly pairWeights: number;
+  readonly firstLines: number;
+  readonly secondWeights: number;
+  readonly secondBias: number;
+  readonly scoreWeights: number;
+  readonly scoreBias: number;
+  readonly total: number;
+}
+
 export function attentionFields({ firstActivation, secondActivation, finish }: TargetAttentionForm): ParameterField[] {
   const scalar = (name: string, type: 'u32' | 'f32' = 'u32'): ParameterField => ({ name, type, length: 1 });
   return [
