@@ -1,5 +1,5 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
-import { declareParameters, type WebGpuProgram } from './program.js';
+import type { WebGpuProgram } from './program.js';
 import {
   attentionFields,
   attentionName,
@@ -138,10 +138,7 @@ export function targetAttention(options: TargetAttentionOptions): WebGpuProgram 
   const secondSums = range(4).map((c) => `t${c}`);
   const outParts = Math.max(1, Math.floor(THREADS / w4));
   const source = wgsl`
-${declareParameters(fields)}
-@group(0) @binding(1) var<storage, read> keys: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>;
-${declareAttention(options)}
+${declareAttention(options, 'f32')}
 var<workgroup> stage: array<vec4<f32>, ${stage}>;
 var<workgroup> hidden: array<vec4<f32>, ${hidden}>;
 var<workgroup> scores: array<f32, ${length}>;

@@ -1,5 +1,5 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
-import { declareParameters, type WebGpuProgram } from './program.js';
+import type { WebGpuProgram } from './program.js';
 import {
   attentionFields,
   attentionName,
@@ -171,10 +171,7 @@ ${firstLines.map((i) => `          let line${i} = ${line(layout.firstLines + i *
 enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
-${declareParameters(fields)}
-@group(0) @binding(1) var<storage, read> keys: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
-${declareAttention(options)}
+${declareAttention(options, 'u32')}
 // An array a subgroup: offsets into its own are known when the shader is compiled, and need no check.
 var<workgroup> own: array<array<vec4<u32>, ${own}>, ${subgroups}>;
 var<workgroup> weight: array<array<vec4<u32>, ${SIDE * PITCH}>, ${a.length}>;

@@ -1,4 +1,4 @@
-import { declareParameters, type NativeEntry, type WebGpuProgram } from './program.js';
+import type { NativeEntry, WebGpuProgram } from './program.js';
 import { firstColumns, targetAttentionLayout } from './target_attention.js';
 import {
   attentionFields,
@@ -45,10 +45,7 @@ export function nativeTargetAttention(
     (_, i) => `other${i}[blocks[z].other${i}_start + row * blocks[z].other${i}_row + key * blocks[z].other${i}_step]`,
   );
   const fields = attentionFields(options);
-  const source = `${declareParameters(fields)}
-@group(0) @binding(1) var<storage, read> keys: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>;
-${declareAttention(options)}
+  const source = `${declareAttention(options, 'f32')}
 fn activate_first(z: u32, w_start: u32, column: u32, x: f32) -> f32 { return ${firstActivation ? `chain_first(${firstArguments})` : 'x'}; }
 fn activate_second(z: u32, x: f32) -> f32 { return ${secondActivation ? 'chain_second(z, x)' : 'x'}; }
 fn finish_score(z: u32, row: u32, key: u32, score: f32) -> f32 { return ${finish ? `chain(${['z', 'score', ...readers].join(', ')})` : 'score'}; }`;

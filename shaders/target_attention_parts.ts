@@ -1,6 +1,6 @@
 import type { Finish } from './matmul_parts.js';
 import type { Activation } from './perceptron_parts.js';
-import { declareStorage, type ElementType, type ParameterField } from './program.js';
+import { declareParameters, declareStorage, type ElementType, type ParameterField } from './program.js';
 
 /** A layer's function, `chain(z, x, line0, ..)`: the lines are constants, one value a column. */
 export interface LineActivation extends Activation {
@@ -48,11 +48,15 @@ export function attentionFields({ firstActivation, secondActivation, finish }: T
   ];
 }
 
-/** The bindings from 3 on, and the functions `chain_first`, `chain_second` and `chain`. */
-export function declareAttention({ firstActivation, secondActivation, finish }: TargetAttentionForm): string {
+/** The parameter block, the bindings, and the functions `chain_first`, `chain_second` and `chain`. */
+export function declareAttention(form: TargetAttentionForm, weights: 'f32' | 'u32'): string {
+  const { firstActivation, secondActivation, finish } = form;
   const others = finish?.others ?? [];
   const seen = new Set([...(finish?.functions ?? '').matchAll(/^fn (\w+)/gm)].map((m) => m[1]!));
-  return `${declareStorage(3, 'c', 'f32', 'read')}
+  return `${declareParameters(attentionFields(form))}
+${declareStorage(1, 'keys', 'f32', 'read', true)}
+@group(0) @binding(2) var<storage, read> weights: array<vec4<${weights}>>;
+${declareStorage(3, 'c', 'f32', 'read')}
 ${declareStorage(4, 'q', 'f32', 'read')}
 ${others.map((type: ElementType, i) => declareStorage(5 + i, `other${i}`, type, 'read')).join('\n')}
 ${declareStorage(5 + others.length, 'out', 'f32', 'read_write')}

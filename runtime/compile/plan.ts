@@ -113,8 +113,9 @@ export function compile(graph: Graph, options: CompileOptions): Plan {
   const source = options.rows === 'lift' ? liftRows(graph) : graph;
   const shared = options.shared && options.shared.length > 0 ? shareInputs(source, options.shared) : undefined;
   const analyzed = shared ? analyze(shared.graph, shared.sharing) : analyze(source);
-  const fused = turnWeights(fuse(analyzed, { ...caps, products }), caps, products);
-  const { program, report } = lowerWith(fused, { ...options, pitches: rowPitches(fused, caps) }, precision);
+  const target = { ...caps, products };
+  const fused = turnWeights(fuse(analyzed, target), target);
+  const { program, report } = lowerWith(fused, { ...options, pitches: rowPitches(fused, target) }, precision);
   const shown = analyzeRows(analyzed);
   const { countsRows } = program;
   const rowAnalysis: RowAnalysis =

@@ -4,7 +4,7 @@ import type { Tensor } from '../graph/tensor.js';
 import type { Known, ValueType } from '../operators/operator.js';
 import type { AnalyzedGraph, AnalyzedNode } from './analyze.js';
 import { contextOf, countReaders } from './graph-edits.js';
-import type { DeviceCaps, ProductPrecision } from './kernel.js';
+import type { KernelTarget } from './kernel.js';
 
 /** Columns below which a product has kernels of its own, that read a weight column by column. */
 const FEWEST_COLUMNS = 8;
@@ -20,8 +20,8 @@ function turned({ dtype, dims, data }: Tensor): Tensor {
  * Stores the weights of layers that exporters write as [columns, k] as [k, columns]: kernels of a GPU read four columns of
  * one k at a time, and need not turn them. Matrix units read them as they are.
  */
-export function turnWeights(analyzed: AnalyzedGraph, caps: DeviceCaps, products: ProductPrecision): AnalyzedGraph {
-  if (caps.software || products !== 'float32') return analyzed;
+export function turnWeights(analyzed: AnalyzedGraph, { software, products }: KernelTarget): AnalyzedGraph {
+  if (software || products !== 'float32') return analyzed;
   const readers = countReaders(analyzed);
   const types = new Map<string, ValueType>(analyzed.types);
   const known = new Map<string, Known>(analyzed.known);

@@ -177,6 +177,12 @@ export function isAligned(view: View, dimensions: readonly number[]): boolean {
   return isMultiple(view.offset) && dimensions.every((d) => view.shape[d] === 1 || isMultiple(view.strides[d]!));
 }
 
+/** Whether elements of the last axis lie together, in rows that begin on multiples of 4. */
+export function liesInFours(view: View): boolean {
+  const outer = view.shape.slice(0, -1).map((_, axis) => axis);
+  return equal(view.strides.at(-1)!, 1) && isAligned(view, outer);
+}
+
 export function elementsOf(view: View): Dim {
   return product(view.shape);
 }

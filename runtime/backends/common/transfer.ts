@@ -1,4 +1,6 @@
-import { deviceType } from '../../compile/view.js';
+import type { Weight } from '../../compile/lower.js';
+import { packWeight } from '../../compile/packed.js';
+import { deviceType, isPacked } from '../../compile/view.js';
 import { allocate, bytesOf, readNumber, writeNumber, type DataType, type TensorData } from '../../graph/dtype.js';
 
 /** Types whose host bytes are their device bytes. */
@@ -22,6 +24,12 @@ export function writeToDevice(dtype: DataType, data: TensorData, target: ArrayBu
   } else {
     view.set(data as Uint8Array);
   }
+}
+
+/** Writes a weight as its storage holds it. */
+export function writeWeight({ storage, tensor }: Weight, target: ArrayBuffer, byteOffset: number): void {
+  if (isPacked(storage.type)) packWeight(storage.type, tensor, target, byteOffset);
+  else writeToDevice(tensor.dtype, tensor.data, target, byteOffset);
 }
 
 /** Reads `length` elements of mapped device memory into a new host array. */

@@ -1,8 +1,8 @@
 import type { Weight } from '../../compile/lower.js';
-import { packWeight, storedBytes } from '../../compile/packed.js';
-import { deviceBytes, isPacked, type Storage } from '../../compile/view.js';
+import { storedBytes } from '../../compile/packed.js';
+import { deviceBytes, type Storage } from '../../compile/view.js';
 import { packBuffers } from '../../memory/pack.js';
-import { writeToDevice } from '../common/transfer.js';
+import { writeWeight } from '../common/transfer.js';
 import type { NativeDevice } from './addon.js';
 
 /** A plan's constants in device memory, packed in few large stretches. */
@@ -29,12 +29,12 @@ export class CudaWeights {
     this.buffers = buffers;
     try {
       for (const bytes of packing.bufferBytes) buffers.push({ address: device.alloc(bytes), bytes });
-      weights.forEach(({ storage, tensor }, i) => {
+      weights.forEach((weight, i) => {
+        const { storage, tensor } = weight;
         const { buffer, offset } = packing.items[i]!;
         this.#places.set(storage, { buffer, offset: offset / deviceBytes(storage.type) });
         const packed = new ArrayBuffer(storedBytes(storage.type, tensor.dims));
-        if (isPacked(storage.type)) packWeight(storage.type, tensor, packed, 0);
-        else writeToDevice(tensor.dtype, tensor.data, packed, 0);
+        writeWeight(weight, packed, 0);
         device.upload(buffers[buffer]!.address + offset, new Uint8Array(packed));
         onProgress(i + 1, weights.length);
       });

@@ -1,9 +1,9 @@
 import type { Weight } from '../../compile/lower.js';
-import { packWeight, storedBytes } from '../../compile/packed.js';
-import { deviceBytes, isPacked, type Storage } from '../../compile/view.js';
+import { storedBytes } from '../../compile/packed.js';
+import { deviceBytes, type Storage } from '../../compile/view.js';
 import { packBuffers } from '../../memory/pack.js';
 import { BraidError } from '../../errors.js';
-import { writeToDevice } from '../common/transfer.js';
+import { writeWeight } from '../common/transfer.js';
 
 /** A plan's constants on the device, packed in few large buffers. */
 export class WeightBuffers {
@@ -28,11 +28,10 @@ export class WeightBuffers {
       device.createBuffer({ label: `weights ${i}`, size, usage: GPUBufferUsage.STORAGE, mappedAtCreation: true }),
     );
     const mapped = this.buffers.map((b) => b.getMappedRange());
-    weights.forEach(({ storage, tensor }, i) => {
+    weights.forEach((weight, i) => {
       const { buffer, offset } = packing.items[i]!;
-      this.#places.set(storage, { buffer, offset });
-      if (isPacked(storage.type)) packWeight(storage.type, tensor, mapped[buffer]!, offset);
-      else writeToDevice(tensor.dtype, tensor.data, mapped[buffer]!, offset);
+      this.#places.set(weight.storage, { buffer, offset });
+      writeWeight(weight, mapped[buffer]!, offset);
       onProgress(i + 1, weights.length);
     });
     for (const buffer of this.buffers) buffer.unmap();

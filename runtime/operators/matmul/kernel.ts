@@ -11,8 +11,8 @@ import {
   type Step,
   type StepKernel,
 } from '../../compile/kernel.js';
-import { isAligned, type View } from '../../compile/view.js';
-import { divideExact, equal, evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
+import type { View } from '../../compile/view.js';
+import { equal, evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
 import { trafficBytes } from '../elementwise/kernel.js';
 import type { ChainCode } from '../elementwise/chain.js';
 import { finishForm } from './finish.js';
@@ -72,11 +72,6 @@ const FEW_TILES = 132;
 const MANY_TILES = 512;
 /** From here on larger tiles of outer products pay. */
 const MOST_TILES = 768;
-
-/** Whether rows lie in fours of columns. */
-function isInFours(view: View): boolean {
-  return equal(view.strides[3]!, 1) && divideExact(view.shape[3]!, 4) !== undefined && isAligned(view, [0, 1, 2]);
-}
 
 /** So few rows or columns that an element of the other operand serves few operations. */
 function isThin(dim: Dim): boolean {
@@ -277,7 +272,7 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
         picked: picks !== undefined,
         halves: b.storage.type === 'f16',
         vectors: cut.kind === 'outer' && areVectors(n, stored),
-        outFours: cut.kind === 'subgroup' && isInFours(output),
+        outFours: cut.kind === 'subgroup' && areVectors(n, [output]),
         ...finishForm(finish, read),
       });
     const workgroups = (cut: MatMulTile, bindings: Bindings): number => {

@@ -2,7 +2,7 @@ import type { MatMulTile } from '../../../shaders/matmul.js';
 import type { BlockedTile } from '../../../shaders/matmul_blocked.js';
 import type { KEdge, OuterTile } from '../../../shaders/matmul_outer.js';
 import type { StagedTile } from '../../../shaders/matmul_staged.js';
-import { isAligned, type View } from '../../compile/view.js';
+import { isAligned, liesInFours, type View } from '../../compile/view.js';
 import { divideExact, equal, type Dim } from '../../graph/dim.js';
 
 /** A tile, and others for sizes from `from` to below `below`: in tiles of 64x64 that cover the result, or in its rows. */
@@ -16,29 +16,24 @@ export interface TileChoice {
 /** What the layout of the operands says about how to read them. */
 export type OperandLoads = Pick<StagedTile, 'a' | 'b'>;
 
-/** Columns that lie together, in rows that begin on multiples of 4. */
-function isInFours(view: View): boolean {
-  return equal(view.strides[3]!, 1) && isAligned(view, [0, 1, 2]);
-}
-
 /** What the operands allow to be read in vectors of 4. Storages begin on multiples of more than that. */
 export function loadsOf(a: View, b: View): OperandLoads {
   const whole = (dim: Dim): boolean => divideExact(dim, 4) !== undefined && !equal(dim, 0);
   const [k, n] = [a.shape[3]!, b.shape[3]!];
-  const aAlong = isInFours(a) && whole(k);
+  const aAlong = liesInFours(a) && whole(k);
   const bAlong = equal(b.strides[2]!, 1) && whole(k) && isAligned(b, [0, 1, 3]);
-  const bAcross = isInFours(b) && whole(n);
+  const bAcross = liesInFours(b) && whole(n);
   return { a: aAlong ? 'along' : 'words', b: bAcross ? 'across' : bAlong ? 'along' : 'words' };
 }
 
 /** As loadsOf, for kernels that leave out elements past the end of k in the last four of a row. */
 export function raggedLoadsOf(a: View, b: View): OperandLoads {
-  return { a: isInFours(a) ? 'along' : 'words', b: loadsOf(a, b).b };
+  return { a: liesInFours(a) ? 'along' : 'words', b: loadsOf(a, b).b };
 }
 
 /** Whether results of n columns, and what is added to them, can be stored and read in fours. A line for all rows can. */
 export function areVectors(n: Dim, views: readonly View[]): boolean {
-  return divideExact(n, 4) !== undefined && views.every(isInFours);
+  return divideExact(n, 4) !== undefined && views.every(liesInFours);
 }
 
 export function blocked(

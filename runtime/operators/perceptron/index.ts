@@ -4,8 +4,8 @@ import { fitsRegisters, HALVES_THREADS, halvesBytes, perceptronHalves } from '..
 import { activationScalar, type PerceptronLayer } from '../../../shaders/perceptron_parts.js';
 import type { DeviceCaps, ProductPrecision, Step } from '../../compile/kernel.js';
 import type { Lowering } from '../../compile/lowering.js';
-import { broadcastView, collapse, isAligned, nonEmpty, reshapeView, type View } from '../../compile/view.js';
-import { equal, evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
+import { broadcastView, collapse, liesInFours, nonEmpty, reshapeView, type View } from '../../compile/view.js';
+import { evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
 import { chainCode, type Chain } from '../elementwise/chain.js';
 import { trafficBytes } from '../elementwise/kernel.js';
 import { fusedOperator } from '../fused.js';
@@ -109,12 +109,7 @@ function perceptronStep(call: PerceptronCall): Omit<Step, 'node'> {
     for (const [name, value] of Object.entries(code ? code.scalars : {})) scalars[activationScalar(i, name)] = value;
   });
   const normalizes = epsilon !== undefined;
-  const isInFours = ([, v]: [string, View]): boolean =>
-    equal(v.strides.at(-1)!, 1) &&
-    isAligned(
-      v,
-      v.shape.slice(0, -1).map((_, d) => d),
-    );
+  const isInFours = ([, view]: [string, View]): boolean => liesInFours(view);
   // Columns of all that the last layer reads and writes.
   const outFours = layers.at(-1)!.n % 4 === 0 && operands.slice(1).every(isInFours);
   const inFours = layers[0]!.k % 4 === 0 && isInFours(operands[0]!);
