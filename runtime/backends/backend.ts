@@ -78,6 +78,16 @@ export interface WaveOutcome {
   readonly dispatches?: readonly DispatchTime[];
 }
 
+/** A wave of one plan, as part of a submission. */
+export interface Part {
+  readonly executable: Executable;
+  readonly wave: Wave;
+  readonly timing: Timing;
+}
+
+/** What became of a part. Parts of a submission share its moments; of what failed, no query has an answer. */
+export type PartOutcome = WaveOutcome | { readonly error: BraidError };
+
 /** A plan made ready for a device: weights uploaded, pipelines and bindings made. */
 export interface Executable {
   readonly memory: ExecutableMemory;
@@ -88,7 +98,8 @@ export interface Executable {
   /** Most rows a wave may carry under these bindings (the row symbol is ignored). Infinity where rows cannot be cut. */
   rowsPerWave(bindings: Bindings): number;
   /**
-   * Runs a wave. Waves complete in the order they were submitted; at most Backend.wavesInFlight at a time.
+   * Runs a wave in a submission of its own. Waves complete in the order they were submitted; at most
+   * Backend.wavesInFlight at a time.
    * @param onSubmitted called once the device has the wave, with the moment.
    * @throws BraidError DEVICE_LOST, OVERLOADED; then no query of the wave has an answer.
    */
@@ -102,12 +113,21 @@ export interface Backend {
   readonly caps: DeviceCaps;
   /** Largest buffer binding; tables beyond it are cut when the plan is compiled. */
   readonly maxBindingBytes: number;
+  /** Submissions that may be staged, running or read back at once. */
   readonly wavesInFlight: number;
   /** Whether waves in flight run side by side (streams) or one after another (one queue). */
   readonly concurrentWaves: boolean;
   readonly memory: DeviceMemoryReport;
   /** What a wave in flight takes of the staging budget, as large as the largest that a loaded model makes. */
   readonly waveBytes: number;
+  /** Whether waves of different plans gain by one submission: they share its fixed costs, and end together. */
+  readonly joinsPlans: boolean;
+  /**
+   * Runs waves of different plans, in order. Never rejects: each part has an outcome, and none is harmed by another's error
+   * but one of the device.
+   * @param onSubmitted called once the device has the waves, with the moment.
+   */
+  submit(parts: readonly Part[], onSubmitted?: (at: number) => void): Promise<readonly PartOutcome[]>;
   /** Uploads weights and makes pipelines; `onProgress` counts units of that work. */
   prepare(
     plan: Plan,

@@ -3,18 +3,20 @@ import type { Bound } from '../compile/kernel.js';
 /** A lane's work that is submitted and not yet over. */
 export interface LaneLoad {
   readonly lane: number;
+  /** Submissions, of a wave or more. */
   readonly waves: number;
   readonly outstandingUs: number;
   /** What the work in flight is bound by; undefined where the lane is free. */
   readonly bound: Bound | undefined;
 }
 
+/** A submission on the device. */
 interface Flight {
   readonly lane: number;
   readonly bound: Bound;
   readonly expectedUs: number;
-  readonly rows: number;
-  readonly target: unknown;
+  /** Of each target whose wave it carries. */
+  readonly rows: ReadonlyMap<unknown, number>;
   startedAt: number;
 }
 
@@ -49,6 +51,7 @@ export class LoadMonitor {
     this.#sharedAt = now;
   }
 
+  /** Submissions. */
   get inFlight(): number {
     return this.#flights.size;
   }
@@ -56,8 +59,15 @@ export class LoadMonitor {
   /** Rows of `target` that are on the device. */
   rowsInFlight(target: unknown): number {
     let rows = 0;
-    for (const flight of this.#flights.values()) if (flight.target === target) rows += flight.rows;
+    for (const flight of this.#flights.values()) rows += flight.rows.get(target) ?? 0;
     return rows;
+  }
+
+  /** What the submissions in flight were expected to take in all, however much of it is over. */
+  get expectedUs(): number {
+    let us = 0;
+    for (const flight of this.#flights.values()) us += flight.expectedUs;
+    return us;
   }
 
   /** Work that the device still has, less what the wave at its head has had already. */

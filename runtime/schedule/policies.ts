@@ -1,10 +1,11 @@
-import type { PoolGroup } from './pool.js';
-import type { Decision, Policy, PolicyName, ScheduleOptions, Situation } from './policy.js';
+import type { LoadMonitor } from './monitor.js';
+import type { Pool, PoolGroup } from './pool.js';
+import type { Decision, NextWave, Policy, PolicyName, ScheduleOptions, Situation } from './policy.js';
 
 /** Of the group that has waited longest, as far as the wave reaches. */
 function oldest({ pool }: Situation, maxRows: number, maxQueries: number): Decision {
   const group = pool.oldestGroup();
-  return group && { group, maxRows, maxQueries };
+  return group && [{ group, maxRows, maxQueries }];
 }
 
 /** One query at a time, each waiting for the one before: how TensorFlow Serving runs without batching. */
@@ -35,12 +36,12 @@ const batch = ({ maxBatchRows = Number.POSITIVE_INFINITY, queueDelayMs = 1 }: Sc
       if (!full && due > situation.now) wakeAt = Math.min(wakeAt, due);
       else if (!ready || group.oldest.arrivedAt < ready.oldest.arrivedAt) ready = group;
     }
-    if (ready) return { group: ready, maxRows: maxBatchRows, maxQueries: Number.POSITIVE_INFINITY };
+    if (ready) return [{ group: ready, maxRows: maxBatchRows, maxQueries: Number.POSITIVE_INFINITY }];
     return Number.isFinite(wakeAt) ? { waitUntil: wakeAt } : undefined;
   },
 });
 
-/** A wave on the device and one staged behind it. */
+/** A submission on the device and one staged behind it. */
 const WAVES_BEFORE_DEVICE = 2;
 
 /**
@@ -54,40 +55,67 @@ export function cutPays(rows: number, deviceUs: (rows: number) => number, hostUs
 }
 
 /**
- * RecOS for a device with one queue: a wave whenever the device has room for one, of everything that waits for a model,
- * cut where the cost model says that overlap pays. Deadlines in danger go first, then who came first. No more waves are
- * put before the device than keep it busy: a query that waits in the pool joins others, one that waits on the device
- * does not.
+ * RecOS for a device with one queue: a submission whenever the device has room for one, of everything that waits, cut where
+ * the cost model says that overlap pays. Deadlines in danger go first, then who came first. No more submissions are put
+ * before the device than keep it busy: a query that waits in the pool joins others, one that waits on the device does not.
  */
 const recos = ({ maxBatchRows = Number.POSITIVE_INFINITY, queueDelayMs = 0 }: ScheduleOptions): Policy => ({
   name: 'recos',
   next(situation) {
-    const { now, load, pool, software } = situation;
+    const { now, load, pool, software, joinsPlans } = situation;
     if (load.inFlight >= WAVES_BEFORE_DEVICE) return undefined;
-    const group = mostUrgent(situation);
-    if (!group) return undefined;
+    const first = mostUrgent(situation);
+    if (!first) return undefined;
     if (queueDelayMs > 0 && load.inFlight === 0) {
-      const due = group.oldest.arrivedAt + queueDelayMs;
-      if (due > now && group.rows < group.oldest.rowsPerWave) return { waitUntil: due };
+      const due = first.oldest.arrivedAt + queueDelayMs;
+      if (due > now && first.rows < first.oldest.rowsPerWave) return { waitUntil: due };
     }
-    const { bindings, rowsPerWave } = group.oldest;
-    const { cost } = group.target;
-    const limit = Math.min(maxBatchRows, rowsPerWave);
-    // A single query is a wave anyway, and other models' waves already keep the device busy while this one is staged.
-    const divisible = !software && group.queries > 1 && group.queries === pool.queries;
-    const rows = group.rows + load.rowsInFlight(group.target);
-    const cut =
-      divisible &&
-      Number.isFinite(limit) &&
-      cutPays(
-        rows,
-        (r) => cost.deviceUs(bindings, r),
-        (r) => cost.hostUs(r),
-      );
-    const maxRows = Math.min(limit, cut ? Math.ceil(rows / 2) : rows);
-    return { group, maxRows, maxQueries: Number.POSITIVE_INFINITY };
+    const whole = (group: PoolGroup): NextWave => ({
+      group,
+      maxRows: Math.min(maxBatchRows, group.oldest.rowsPerWave),
+      maxQueries: Number.POSITIVE_INFINITY,
+    });
+    const alone = first.queries === pool.queries;
+    if (alone && !software) return [cutWave(whole(first), load)];
+    return alone || !joinsPlans ? [whole(first)] : halfOf(pool, load, first).map(whole);
   },
 });
+
+/** All that waits where a model's queries alone wait, or half of what waits or runs where that pays. */
+function cutWave(wave: NextWave, load: LoadMonitor): NextWave {
+  const { group, maxRows } = wave;
+  if (group.queries === 1 || !Number.isFinite(maxRows)) return wave;
+  const { cost } = group.target;
+  const { bindings } = group.oldest;
+  const rows = group.rows + load.rowsInFlight(group.target);
+  const cut = cutPays(
+    rows,
+    (r) => cost.deviceUs(bindings, r),
+    (r) => cost.hostUs(r),
+  );
+  return cut ? { ...wave, maxRows: Math.min(maxRows, Math.ceil(rows / 2)) } : wave;
+}
+
+/**
+ * Of the groups that wait, `first` and those that came next, each whole, up to about half of the device's time for all that
+ * waits or runs: the other half is the overlap.
+ */
+function halfOf(pool: Pool, load: LoadMonitor, first: PoolGroup): PoolGroup[] {
+  const us = (group: PoolGroup): number => group.target.cost.deviceUs(group.oldest.bindings, group.rows);
+  const others = [...pool.groups()].filter((g) => g !== first);
+  others.sort((a, b) => a.oldest.arrivedAt - b.oldest.arrivedAt);
+  const half = (load.expectedUs + others.reduce((sum, g) => sum + us(g), us(first))) / 2;
+  const taken = [first];
+  let sum = us(first);
+  for (const group of others) {
+    const own = us(group);
+    // One command buffer has a plan's parameters once.
+    if (sum + own / 2 > half || taken.some((g) => g.target === group.target)) continue;
+    taken.push(group);
+    sum += own;
+  }
+  return taken;
+}
 
 /** The group with a deadline that would pass if it waited for another wave, or the one that came first. */
 function mostUrgent({ now, load, pool }: Situation): PoolGroup | undefined {

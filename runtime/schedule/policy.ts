@@ -29,6 +29,8 @@ export interface Situation {
   readonly load: LoadMonitor;
   /** Whether the device computes on the host's cores: staging beside it then gains nothing. */
   readonly software: boolean;
+  /** Whether waves of different plans gain by one submission. */
+  readonly joinsPlans: boolean;
 }
 
 /** A wave to make: of which group, how much of it. */
@@ -38,11 +40,14 @@ export interface NextWave {
   readonly maxQueries: number;
 }
 
-/** What to do now: make a wave, ask again at a moment, or nothing until something arrives or ends. */
-export type Decision = NextWave | { readonly waitUntil: number } | undefined;
+/**
+ * What to do now: make waves, at least one, each of another plan, for one submission; ask again at a moment; or nothing
+ * until something arrives or ends.
+ */
+export type Decision = readonly NextWave[] | { readonly waitUntil: number } | undefined;
 
 export interface Policy {
   readonly name: PolicyName;
-  /** Called with at least one query waiting and room for one more wave. */
+  /** Called with at least one query waiting and room for one more submission. */
   next(situation: Situation): Decision;
 }

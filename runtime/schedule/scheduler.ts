@@ -1,4 +1,4 @@
-import type { Backend, QueryResult, Timing, WaveOutcome, WaveQuery } from '../backends/backend.js';
+import type { Backend, PartOutcome, QueryResult, Timing, WaveOutcome, WaveQuery } from '../backends/backend.js';
 import { knownData, waveBindings, type Plan } from '../compile/plan.js';
 import { rowFactor } from '../compile/rows.js';
 import { BraidError, toBraidError } from '../errors.js';
@@ -168,15 +168,18 @@ export class Scheduler {
     const began = performance.now();
     let since: number | undefined = armedAt;
     this.#expire(began);
+    const { joinsPlans } = this.#backend;
     const { software } = this.#backend.caps;
     while (this.#pool.queries > 0 && this.#load.inFlight < this.#backend.wavesInFlight && this.#roomForWave()) {
-      const decision = this.#policy.next({ now: performance.now(), pool: this.#pool, load: this.#load, software });
+      const situation = { now: performance.now(), pool: this.#pool, load: this.#load, software, joinsPlans };
+      const decision = this.#policy.next(situation);
       if (!decision) break;
       if ('waitUntil' in decision) {
         this.#wakeAt(decision.waitUntil);
         break;
       }
-      void this.#launch(this.#pool.take(decision.group, decision.maxRows, decision.maxQueries), since);
+      const waves = decision.map(({ group, maxRows, maxQueries }) => this.#pool.take(group, maxRows, maxQueries));
+      void this.#launch(waves.map(launchOf), since);
       since = undefined;
     }
     this.#scheduleUs += 1000 * (performance.now() - began);
@@ -226,35 +229,35 @@ export class Scheduler {
     return cost.waves < TIMED_FIRST || cost.waves % TIMED_EVERY === 0 ? 'wave' : 'none';
   }
 
-  /** @param since when the host began to work for this wave, where it worked for no other in between. */
-  async #launch(wave: readonly Pending[], since: number | undefined): Promise<void> {
-    const { plan, executable, cost } = wave[0]!.target;
-    const rows = wave.reduce((n, q) => n + q.rows, 0);
-    const bindings = waveBindings(plan, wave[0]!.bindings, rows, wave.length);
+  /** @param since when the host began to work for these waves, where it worked for no others in between. */
+  async #launch(launches: readonly Launch[], since: number | undefined): Promise<void> {
     const now = performance.now();
-    const bound = cost.bound;
-    const expectedUs = cost.deviceUs(bindings, rows);
+    const { bound } = launches[0]!.target.cost;
+    const expectedUs = launches.reduce((sum, l) => sum + l.target.cost.deviceUs(l.bindings, l.rows), 0);
+    const rows = new Map(launches.map((l) => [l.target, l.rows]));
     const lane = chooseLane(this.#load.lanes(now), bound, expectedUs);
-    const flight = this.#load.begin({ lane, bound, expectedUs, rows, target: wave[0]!.target }, now);
-    let results: readonly QueryResult[];
-    let outcome: WaveOutcome | undefined;
+    const flight = this.#load.begin({ lane, bound, expectedUs, rows }, now);
+    let outcomes: readonly PartOutcome[];
     let lease: Lease | undefined;
     try {
       lease = this.#leaseStaging(lane);
-      outcome = await executable.submit({ bindings, queries: wave }, this.#timing(cost), (at) =>
-        this.#load.submitted(flight, at),
-      );
-      results = outcome.results;
+      const parts = launches.map(({ target: { executable, cost }, bindings, queries }) => {
+        return { executable, wave: { bindings, queries }, timing: this.#timing(cost) };
+      });
+      outcomes = await this.#backend.submit(parts, (at) => this.#load.submitted(flight, at));
     } catch (cause) {
       const error = toBraidError(cause);
-      results = wave.map(() => ({ error }));
+      outcomes = launches.map(() => ({ error }));
     }
-    // The host has seen the wave end: nothing is pending.
+    // The host has seen the waves end: nothing is pending.
     if (lease) this.#staging.release(lease, []);
-    const doneAt = outcome?.doneAt ?? performance.now();
-    this.#load.end(flight, doneAt);
-    if (outcome) this.#learn(wave, bindings, rows, lane, outcome, since);
-    wave.forEach((query, i) => query.settle(results[i]!));
+    const done = outcomes.find((o) => 'results' in o);
+    this.#load.end(flight, done?.doneAt ?? performance.now());
+    this.#learn(launches, lane, outcomes, since);
+    launches.forEach(({ queries }, l) => {
+      const outcome = outcomes[l]!;
+      queries.forEach((query, i) => query.settle('error' in outcome ? outcome : outcome.results[i]!));
+    });
     // Answers are delivered before the next wave is made, so that callers who ask again at once are in it.
     this.#arm();
   }
@@ -298,31 +301,34 @@ export class Scheduler {
     );
   }
 
-  /** Corrects the cost model and the totals by what a wave took. */
-  #learn(
-    wave: readonly Pending[],
-    bindings: Bindings,
-    rows: number,
-    lane: number,
-    outcome: WaveOutcome,
-    since: number | undefined,
-  ): void {
-    const { cost } = wave[0]!.target;
-    const startedAt = Math.max(outcome.submittedAt, this.#lastDoneAt);
-    this.#lastDoneAt = outcome.doneAt;
-    const hostUs = 1000 * (outcome.submittedAt - outcome.begunAt);
-    // Without the device's own clock, the time since it could have begun; a busy host may see the end late.
-    const deviceUs = outcome.deviceUs ?? 1000 * (outcome.doneAt - startedAt);
-    const trusted = outcome.deviceUs !== undefined || !this.#backend.caps.features.has('timestamp-query');
+  /** Corrects the cost model and the totals by what a submission took. */
+  #learn(launches: readonly Launch[], lane: number, outcomes: readonly PartOutcome[], since: number | undefined): void {
+    const done = launches.flatMap((launch, i) => {
+      const outcome = outcomes[i]!;
+      return 'error' in outcome ? [] : [{ launch, outcome }];
+    });
+    if (done.length === 0) return;
+    const { begunAt, submittedAt, doneAt } = done[0]!.outcome;
+    const startedAt = Math.max(submittedAt, this.#lastDoneAt);
+    this.#lastDoneAt = doneAt;
+    const readbackUs = done.reduce((sum, { outcome }) => sum + outcome.readbackUs, 0);
+    this.#load.hostUs += 1000 * (submittedAt - begunAt) + readbackUs;
+    // What the host and a clock of the host say is about all waves of the submission: of one alone it tells the cost.
+    const single = launches.length === 1;
     // All that the host does for a wave, from its queries' arrival to their answers, and not only staging.
-    const turnUs = since === undefined ? 0 : 1000 * (outcome.submittedAt - since) + outcome.readbackUs;
-    cost.observe(bindings, rows, { deviceUs: trusted ? deviceUs : 0, hostUs: turnUs });
-    this.#load.waves++;
-    this.#load.queries += wave.length;
-    this.#load.rows += rows;
-    this.#load.dispatches += outcome.dispatchCount;
-    this.#load.hostUs += hostUs + outcome.readbackUs;
-    if (this.#trace) this.#record(this.#trace, wave, rows, lane, startedAt, outcome);
+    const turnUs = since === undefined || !single ? 0 : 1000 * (submittedAt - since) + readbackUs;
+    const hasClock = this.#backend.caps.features.has('timestamp-query');
+    // Without the device's own clock, the time since it could have begun; a busy host may see the end late.
+    const guessUs = hasClock || !single ? 0 : 1000 * (doneAt - startedAt);
+    for (const { launch, outcome } of done) {
+      const { target, bindings, rows, queries } = launch;
+      target.cost.observe(bindings, rows, { deviceUs: outcome.deviceUs ?? guessUs, hostUs: turnUs });
+      this.#load.waves++;
+      this.#load.queries += queries.length;
+      this.#load.rows += rows;
+      this.#load.dispatches += outcome.dispatchCount;
+      if (this.#trace) this.#record(this.#trace, queries, rows, lane, startedAt, outcome);
+    }
   }
 
   #record(
@@ -389,6 +395,20 @@ function costOf({ plan, cost }: Target): ModelCost {
     hostUs: cost.hostUs(rows),
   }));
   return { model: plan.name, bound: cost.bound, waves };
+}
+
+/** A wave that the scheduler has decided on. */
+interface Launch {
+  readonly target: Target;
+  readonly bindings: Bindings;
+  readonly rows: number;
+  readonly queries: readonly Pending[];
+}
+
+function launchOf(queries: readonly Pending[]): Launch {
+  const { target, bindings } = queries[0]!;
+  const rows = queries.reduce((n, q) => n + q.rows, 0);
+  return { target, bindings: waveBindings(target.plan, bindings, rows, queries.length), rows, queries };
 }
 
 function answer(result: QueryResult): readonly TensorData[] {

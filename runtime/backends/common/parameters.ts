@@ -4,7 +4,7 @@ import type { Storage } from '../../compile/view.js';
 import { layoutParameters, PARAMETER_WINDOW_BYTES } from '../../../shaders/program.js';
 import type { DispatchGroup } from './schedule.js';
 
-/** Dynamic offsets of uniform bindings are multiples of this on every adapter. */
+/** Offsets of uniform bindings are multiples of this on every adapter. */
 const WINDOW_ALIGNMENT_BYTES = 256;
 
 /** A word of the parameter buffer that depends on sizes or on where storages lie. */
@@ -19,7 +19,7 @@ interface DynamicWord {
  * written once; the rest when the sizes of a wave differ from those of the wave before.
  */
 export class ParameterBlocks {
-  /** Byte offset of each group's window, the dynamic offset of its bind group. */
+  /** Byte offset of each group's window. */
   readonly offsets: readonly number[];
   readonly bytes: number;
   readonly #words: Uint32Array<ArrayBuffer>;

@@ -54,9 +54,12 @@ export class WaveData {
     return sizes;
   }
 
-  /** Writes the head of the error records and the inputs of all queries, one after another, each input from its place in `from`. */
-  stage(wave: Wave, staged: ArrayBuffer, epoch: number, from: readonly number[]): void {
-    new Uint32Array(staged, 0, ERROR_HEADER_WORDS).set([0, epoch, this.recordsOf(wave).rows, 0]);
+  /**
+   * Writes the head of the error records at byte `head`, and the inputs of all queries, one after another, each input from
+   * its place in `from`.
+   */
+  stage(wave: Wave, staged: ArrayBuffer, epoch: number, from: readonly number[], head = 0): void {
+    new Uint32Array(staged, head, ERROR_HEADER_WORDS).set([0, epoch, this.recordsOf(wave).rows, 0]);
     const write = (index: number, dtype: DataType, partOf: (query: WaveQuery, q: number) => TensorData): void => {
       const width = deviceBytes(deviceType(dtype));
       let at = from[index]!;
@@ -102,8 +105,9 @@ export class WaveData {
     return { places, offsets, end: at };
   }
 
-  results(wave: Wave, mapped: ArrayBuffer, offsets: readonly number[], epoch: number): QueryResult[] {
-    const errors = this.#lookupErrors(wave, mapped, epoch);
+  /** The answers in a read-back that begins at byte `begin` of `mapped`. */
+  results(wave: Wave, mapped: ArrayBuffer, offsets: readonly number[], epoch: number, begin = 0): QueryResult[] {
+    const errors = this.#lookupErrors(wave, mapped, begin, epoch);
     let row = 0;
     return wave.queries.map((query, q): QueryResult => {
       const first = row;
@@ -112,7 +116,7 @@ export class WaveData {
       if (error) return { error };
       return {
         outputs: this.#plan.program.outputs.map((output, i) =>
-          this.#output(output, wave, query.rows, first, mapped, offsets[i]!),
+          this.#output(output, wave, query.rows, first, mapped, begin + offsets[i]!),
         ),
       };
     });
@@ -138,11 +142,11 @@ export class WaveData {
   }
 
   /** The first offending index of each query, told by the place of the records. */
-  #lookupErrors(wave: Wave, mapped: ArrayBuffer, epoch: number): Map<number, BraidError> {
+  #lookupErrors(wave: Wave, mapped: ArrayBuffer, begin: number, epoch: number): Map<number, BraidError> {
     const found = new Map<number, BraidError>();
     const records = this.recordsOf(wave);
     const count = records.rows + records.queries;
-    const words = new Uint32Array(mapped, 0, ERROR_HEADER_WORDS + count * ERROR_RECORD_WORDS);
+    const words = new Uint32Array(mapped, begin, ERROR_HEADER_WORDS + count * ERROR_RECORD_WORDS);
     if (count === 0 || words[0] === 0) return found;
     /** What record `index` says, if this wave wrote it; `row` is that of the query. */
     const explain = (index: number, firstRow: number, row: number): BraidError | undefined => {

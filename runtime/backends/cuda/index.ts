@@ -2,6 +2,7 @@ import type { DeviceCaps } from '../../compile/kernel.js';
 import type { Plan } from '../../compile/plan.js';
 import { BraidError } from '../../errors.js';
 import type { Backend, DeviceMemoryReport, Executable } from '../backend.js';
+import { submitApart } from '../common/parts.js';
 import type { CudaLimits, FoundCuda } from './addon.js';
 import { CudaContext } from './context.js';
 import { CubinCache } from './cubins.js';
@@ -37,6 +38,8 @@ export class CudaBackend implements Backend {
   readonly maxBindingBytes: number;
   readonly wavesInFlight: number;
   readonly concurrentWaves = true;
+  readonly joinsPlans = false;
+  readonly submit = submitApart;
   readonly limits: CudaLimits;
   readonly #open: () => CudaContext;
   readonly #waveBytes: number;

@@ -235,8 +235,9 @@ export class Dispatches {
     for (const bound of this.#joined.values()) bound.bindGroup = this.#bindGroup(bound);
   }
 
-  #bindGroup({ pipeline, groups, buffers }: Bound): GPUBindGroup {
-    const windows = groups.map(() => ({ buffer: this.#parameterBuffer, size: PARAMETER_WINDOW_BYTES }));
+  /** Offsets are part of the binding, so that none has to be given at every dispatch. */
+  #bindGroup({ pipeline, offsets, buffers }: Bound): GPUBindGroup {
+    const windows = offsets.map((offset) => ({ buffer: this.#parameterBuffer, offset, size: PARAMETER_WINDOW_BYTES }));
     const storage = buffers.map((key) => ({ buffer: this.#host.buffer(key) }));
     return this.#host.device.createBindGroup({
       label: this.#host.plan.name,
@@ -260,7 +261,10 @@ export class Dispatches {
     return timing === 'none' ? 0 : timing === 'wave' ? 1 : this.#callsFor(bindings).length;
   }
 
-  /** Records the dispatches: in one pass, or in a pass each where each is timed. Returns how many there are. */
+  /**
+   * Records the dispatches: in one pass, or in a pass each where each is timed. Returns how many there are.
+   * @param interval the timestamps of the n-th of `intervals`.
+   */
   encode(
     encoder: GPUCommandEncoder,
     bindings: Bindings,
@@ -308,6 +312,6 @@ export class Dispatches {
 
 function dispatch(pass: GPUComputePassEncoder, { bound, x }: Call): void {
   pass.setPipeline(bound.pipeline.pipeline);
-  pass.setBindGroup(0, bound.bindGroup!, bound.offsets);
+  pass.setBindGroup(0, bound.bindGroup!);
   pass.dispatchWorkgroups(x, 1, bound.z);
 }

@@ -1,18 +1,27 @@
 import { waveBindings, type Plan } from '../../compile/plan.js';
 import { deviceBytes, type Storage } from '../../compile/view.js';
-import { BraidError } from '../../errors.js';
 import { evaluate, type Bindings } from '../../graph/dim.js';
 import { alignUp, REGION_ALIGNMENT } from '../../memory/arena.js';
 import { colorStorages } from '../../memory/colors.js';
-import type { Executable, ExecutableMemory, Timing, Wave, WaveOutcome } from '../backend.js';
-import { clockBytes, readIntervals, type DeviceClock } from './clock.js';
+import type {
+  DispatchTime,
+  Executable,
+  ExecutableMemory,
+  Part,
+  PartOutcome,
+  QueryResult,
+  Timing,
+  Wave,
+  WaveOutcome,
+} from '../backend.js';
+import { clockBytes, type DeviceClock } from './clock.js';
 import { Dispatches, type DispatchHost } from './dispatches.js';
 import type { SideBySide } from './joins.js';
 import { layoutWave, lifetimes, mostRows, type WaveLayout } from '../common/layout.js';
 import type { Slot, SharedMemory } from './memory.js';
 import type { PipelineCache } from './pipelines.js';
 import { groupSteps, type DispatchGroup } from '../common/schedule.js';
-import { ERROR_HEADER_BYTES, ERROR_RECORD_BYTES, WaveData, type ReadbackPlace } from '../common/wave-data.js';
+import { ERROR_HEADER_BYTES, ERROR_RECORD_BYTES, WaveData, type Readback } from '../common/wave-data.js';
 import { WeightBuffers } from './weights.js';
 import type { DeviceCaps, MeasuredTiles } from '../../compile/kernel.js';
 
@@ -30,6 +39,18 @@ const INPUT_ALIGNMENT = 16;
 /** Most rows a wave carries, whatever the memory. */
 const MOST_ROWS = 65_536;
 
+/** A wave with where its data goes. */
+export interface PlacedWave {
+  readonly wave: Wave;
+  readonly layout: WaveLayout;
+  readonly inputs: InputPlaces;
+  readonly readback: Readback;
+  /** Stretches of time that it measures. */
+  readonly intervals: number;
+  /** Of staging memory. */
+  readonly stagedBytes: number;
+}
+
 /** What executables of one device share. */
 export interface WebGpuContext {
   readonly device: GPUDevice;
@@ -41,15 +62,16 @@ export interface WebGpuContext {
   readonly slots: readonly Slot[];
   /** Largest arena that a plan is laid out for. */
   readonly arenaBytes: number;
-  /** @throws BraidError DEVICE_LOST once the device failed. */
-  checkDevice(): void;
-  /** A number for the next wave, from 1; unique on the device until the error records are cleared. */
-  nextEpoch(): number;
   /** The device's clock, where it has one. */
   readonly clock: DeviceClock | undefined;
-  /** Resolves when one is free. */
-  acquireSlot(): Promise<Slot>;
-  releaseSlot(slot: Slot): void;
+  /** A number for the next wave, from 1; unique on the device until the error records are cleared. */
+  nextEpoch(): number;
+  submit(parts: readonly WebGpuPart[], onSubmitted?: (at: number) => void): Promise<readonly PartOutcome[]>;
+}
+
+/** A wave of a plan on this device. */
+export interface WebGpuPart extends Part {
+  readonly executable: WebGpuExecutable;
 }
 
 export class WebGpuExecutable implements Executable {
@@ -134,6 +156,10 @@ export class WebGpuExecutable implements Executable {
 
   readonly placement = 'webgpu';
 
+  get name(): string {
+    return this.#plan.name;
+  }
+
   get dispatches(): number {
     return this.#dispatches.count;
   }
@@ -205,87 +231,77 @@ export class WebGpuExecutable implements Executable {
     return storage.kind === 'input' ? memory.inputs : memory.arenas[this.#colors.get(storage)!]!;
   }
 
-  /**
-   * Stages a wave and records its upload. Nothing is awaited from here to the submission: parameters, bindings and
-   * commands of one wave stay together.
-   */
-  #begin(
-    wave: Wave,
-    slot: Slot,
-    layout: WaveLayout,
-    staged: ArrayBuffer,
-    inputs: InputPlaces,
-  ): { encoder: GPUCommandEncoder; epoch: number } {
+  /** Where a wave's data goes. @throws BraidError OVERLOADED where its sizes have no room. */
+  place(wave: Wave, timing: Timing): PlacedWave {
+    const layout = this.#reserve(wave.bindings);
+    const inputs = this.#placeInputs(wave);
+    const readback = this.#data.readback(wave);
+    return {
+      wave,
+      layout,
+      inputs,
+      readback,
+      intervals: this.#context.clock ? this.#dispatches.intervals(timing, wave.bindings) : 0,
+      stagedBytes: STAGING_HEADER_BYTES + inputs.bytes,
+    };
+  }
+
+  /** Writes what the device needs of a wave into staging memory from byte `at`. Returns the wave's epoch. */
+  stage({ wave, inputs }: PlacedWave, staged: ArrayBuffer, at: number): number {
     const epoch = this.#context.nextEpoch();
-    const from = inputs.offsets.map((offset) => STAGING_HEADER_BYTES + offset);
-    this.#data.stage(wave, staged, epoch, from);
-    slot.staging.unmap();
+    const from = inputs.offsets.map((offset) => at + STAGING_HEADER_BYTES + offset);
+    this.#data.stage(wave, staged, epoch, from, at);
+    return epoch;
+  }
+
+  /**
+   * Records a wave: upload, dispatches, read-back. From here to the submission nothing may be awaited, and no other wave of
+   * this plan recorded: both would have the parameters of the second.
+   * @param stagedAt byte of the staging memory at which the wave was staged, `readAt` that its results go to.
+   * @param interval the timestamps of the n-th stretch of time that the wave measures.
+   * @returns the number of dispatches.
+   */
+  record(
+    encoder: GPUCommandEncoder,
+    { wave, layout, inputs, readback, intervals }: PlacedWave,
+    { staging, readback: results }: Pick<Slot, 'staging' | 'readback'>,
+    [stagedAt, readAt]: readonly [number, number],
+    interval: (index: number) => GPUComputePassTimestampWrites,
+  ): number {
+    const { memory } = this.#context;
     this.#dispatches.prepare(wave.bindings, layout, (storage) =>
       storage.kind === 'weight'
         ? this.#weights.place(storage).offset
         : this.#offset(layout, inputs, storage) / deviceBytes(storage.type),
     );
-    const encoder = this.#context.device.createCommandEncoder();
-    const { memory } = this.#context;
-    encoder.copyBufferToBuffer(slot.staging, 0, memory.errors, 0, ERROR_HEADER_BYTES);
+    encoder.copyBufferToBuffer(staging, stagedAt, memory.errors, 0, ERROR_HEADER_BYTES);
     if (inputs.bytes > 0)
-      encoder.copyBufferToBuffer(slot.staging, STAGING_HEADER_BYTES, memory.inputs, 0, inputs.bytes);
-    return { encoder, epoch };
+      encoder.copyBufferToBuffer(staging, stagedAt + STAGING_HEADER_BYTES, memory.inputs, 0, inputs.bytes);
+    const count = this.#dispatches.encode(encoder, wave.bindings, intervals, interval);
+    encoder.copyBufferToBuffer(memory.errors, 0, results, readAt, this.#data.errorBytes(wave));
+    for (const { view, bytes, at } of readback.places) {
+      const { storage, offset } = view;
+      const source =
+        this.#offset(layout, inputs, storage) + evaluate(offset, wave.bindings) * deviceBytes(storage.type);
+      encoder.copyBufferToBuffer(this.#bufferOf(storage), source, results, readAt + at, bytes);
+    }
+    return count;
   }
 
-  async submit(
-    wave: Wave,
-    timing: Timing = 'none',
-    onSubmitted: (at: number) => void = () => {},
-  ): Promise<WaveOutcome> {
-    const { device, clock } = this.#context;
-    const layout = this.#reserve(wave.bindings);
-    const slot = await this.#context.acquireSlot();
-    try {
-      const inputs = this.#placeInputs(wave);
-      const staged = await slot.map(STAGING_HEADER_BYTES + inputs.bytes);
-      const begunAt = performance.now();
-      const { encoder, epoch } = this.#begin(wave, slot, layout, staged, inputs);
-      const intervals = clock ? Math.min(clock.intervals, this.#dispatches.intervals(timing, wave.bindings)) : 0;
-      const dispatchCount = this.#dispatches.encode(encoder, wave.bindings, intervals, (i) => clock!.interval(i));
-      const readback = this.#data.readback(wave);
-      encoder.copyBufferToBuffer(this.#context.memory.errors, 0, slot.readback, 0, this.#data.errorBytes(wave));
-      this.#copyOutputs(encoder, slot, layout, inputs, wave.bindings, readback.places);
-      const end = readback.end + clockBytes(intervals);
-      if (intervals > 0) clock!.read(encoder, intervals, slot.readback, readback.end);
-      device.queue.submit([encoder.finish()]);
-      slot.remap();
-      const submittedAt = performance.now();
-      onSubmitted(submittedAt);
+  /** The answers of a wave in what was read back from byte `at`. */
+  results({ wave, readback }: PlacedWave, mapped: ArrayBuffer, at: number, epoch: number): readonly QueryResult[] {
+    return this.#data.results(wave, mapped, readback.offsets, epoch, at);
+  }
 
-      await slot.readback.mapAsync(GPUMapMode.READ, 0, end);
-      const doneAt = performance.now();
-      this.#context.checkDevice();
-      const mapped = slot.readback.getMappedRange(0, end);
-      const results = this.#data.results(wave, mapped, readback.offsets, epoch);
-      const times = readIntervals(mapped, readback.end, intervals);
-      slot.readback.unmap();
-      return {
-        results,
-        begunAt,
-        submittedAt,
-        doneAt,
-        readbackUs: 1000 * (performance.now() - doneAt),
-        uploadBytes: inputs.bytes,
-        readbackBytes: end,
-        dispatchCount,
-        ...(times.length > 0 ? { deviceUs: times.reduce((sum, us) => sum + us, 0) } : {}),
-        ...(timing === 'dispatches' && times.length > 0
-          ? { dispatches: this.#dispatches.times(times, wave.bindings) }
-          : {}),
-      };
-    } catch (error) {
-      if (error instanceof BraidError) throw error;
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new BraidError('DEVICE_LOST', `model '${this.#plan.name}': the device failed: ${reason}`, { cause: error });
-    } finally {
-      this.#context.releaseSlot(slot);
-    }
+  /** What each dispatch had to do, beside the microseconds that it took. */
+  times({ wave }: PlacedWave, us: readonly number[]): readonly DispatchTime[] {
+    return this.#dispatches.times(us, wave.bindings);
+  }
+
+  async submit(wave: Wave, timing: Timing = 'none', onSubmitted?: (at: number) => void): Promise<WaveOutcome> {
+    const [outcome] = await this.#context.submit([{ executable: this, wave, timing }], onSubmitted);
+    if ('error' in outcome!) throw outcome.error;
+    return outcome!;
   }
 
   #placeInputs(wave: Wave): InputPlaces {
@@ -296,21 +312,6 @@ export class WebGpuExecutable implements Executable {
       return offset;
     });
     return { offsets, bytes };
-  }
-
-  #copyOutputs(
-    encoder: GPUCommandEncoder,
-    slot: Slot,
-    layout: WaveLayout,
-    inputs: InputPlaces,
-    bindings: Bindings,
-    places: readonly ReadbackPlace[],
-  ): void {
-    for (const { view, bytes, at } of places) {
-      const { storage, offset } = view;
-      const source = this.#offset(layout, inputs, storage) + evaluate(offset, bindings) * deviceBytes(storage.type);
-      encoder.copyBufferToBuffer(this.#bufferOf(storage), source, slot.readback, at, bytes);
-    }
   }
 
   /** Called when the plan is released. */

@@ -1,14 +1,15 @@
 import type { DeviceCaps, MeasuredTiles } from '../../compile/kernel.js';
 import type { Plan } from '../../compile/plan.js';
 import { BraidError } from '../../errors.js';
-import type { Backend, DeviceMemoryReport, Executable } from '../backend.js';
+import type { Backend, DeviceMemoryReport, Executable, Part, PartOutcome } from '../backend.js';
 import { isSoftwareAdapter, multipliesHalves } from './adapter.js';
 import { DeviceClock } from './clock.js';
-import { WebGpuExecutable, type WebGpuContext } from './executable.js';
+import { WebGpuExecutable, type WebGpuContext, type WebGpuPart } from './executable.js';
 import { LAST_EPOCH } from '../common/wave-data.js';
 import type { SideBySide } from './joins.js';
 import { SharedMemory, Slot } from './memory.js';
 import { PipelineCache } from './pipelines.js';
+import { Submitter } from './submission.js';
 
 export interface WebGpuOptions {
   /** Device memory for what lives within waves; weights are apart. Default 8 GiB on a GPU, 2 GiB on a software adapter. */
@@ -48,6 +49,7 @@ export class WebGpuBackend implements Backend {
   readonly #stagingBudgetBytes: number;
   readonly #clock: DeviceClock | undefined;
   readonly #context: WebGpuContext;
+  readonly #submitter: Submitter;
   readonly #executables = new Set<WebGpuExecutable>();
   #epoch = 0;
   #preparing: Promise<unknown> = Promise.resolve();
@@ -81,9 +83,15 @@ export class WebGpuBackend implements Backend {
       memory: this.#memory,
       slots: this.#slots,
       arenaBytes: Math.min(options.arenaBytes ?? (this.caps.software ? 2 ** 28 : 2 ** 30), deviceBinding),
-      checkDevice: () => this.#checkDevice(),
       nextEpoch: () => this.#nextEpoch(),
       clock: this.#clock,
+      submit: (parts, onSubmitted) => this.#submitter.submit(parts, onSubmitted),
+    };
+    this.#submitter = new Submitter({
+      device,
+      clock: this.#clock,
+      checkDevice: () => this.#checkDevice(),
+      capacity: () => this.#slots[0]!.capacity,
       // The slot used last first: its memory is large enough, and others' may never be needed.
       acquireSlot: () => {
         const slot = idle.pop();
@@ -95,10 +103,19 @@ export class WebGpuBackend implements Backend {
         if (next) next(slot);
         else idle.push(slot);
       },
-    };
+    });
     void device.lost.then((info) => (this.#failure = `the device was lost: ${info.message || info.reason}`));
     // A command that fails validation leaves results unwritten without failing anything that is awaited.
     device.onuncapturederror = (event) => (this.#failure = event.error.message);
+  }
+
+  /** On a software adapter a submission costs little beside what it computes, and answers that are ready should go. */
+  get joinsPlans(): boolean {
+    return !this.caps.software;
+  }
+
+  submit(parts: readonly Part[], onSubmitted?: (at: number) => void): Promise<readonly PartOutcome[]> {
+    return this.#submitter.submit(parts as readonly WebGpuPart[], onSubmitted);
   }
 
   get waveBytes(): number {

@@ -19,7 +19,7 @@ export interface Candidate {
  */
 export type SideBySide = 'memory' | 'all' | 'none';
 
-/** Most uniform bindings with dynamic offsets that every adapter takes: one a part. */
+/** Uniform bindings, one a part: fewer than every adapter takes, for windows of joined programs add up. */
 const MOST_PARTS = 8;
 /**
  * All parts get the workgroups of the largest, and those that a part does not need end at once: 0.7 us a thousand on an

@@ -119,6 +119,11 @@ export class Slot {
     if (this.wantedBytes > before && !this.#busy) this.destroy();
   }
 
+  /** What the slot holds when it is next used. */
+  get capacity(): { readonly staging: number; readonly readback: number } {
+    return { staging: this.#stagingBytes, readback: this.#readbackBytes };
+  }
+
   /** What the slot takes when it is next used. */
   get wantedBytes(): number {
     return this.#stagingBytes + this.#readbackBytes;

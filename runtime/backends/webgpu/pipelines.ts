@@ -38,7 +38,6 @@ export class PipelineCache {
     const buffers: GPUBufferBindingLayout[] = [
       ...Array.from({ length: parameters }, () => ({
         type: 'uniform' as const,
-        hasDynamicOffset: true,
         minBindingSize: PARAMETER_WINDOW_BYTES,
       })),
       ...storage.map((access) => ({ type: access === 'read' ? ('read-only-storage' as const) : ('storage' as const) })),

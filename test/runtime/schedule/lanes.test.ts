@@ -37,9 +37,9 @@ describe('cutting a wave in two', () => {
 describe('the load monitor', () => {
   it('knows what each lane still has, less what its head has had', () => {
     const load = new LoadMonitor(2, false, 0);
-    const a = load.begin({ lane: 0, bound: 'memory', expectedUs: 1000, rows: 10, target: 'm' }, 0);
+    const a = load.begin({ lane: 0, bound: 'memory', expectedUs: 1000, rows: new Map([['m', 10]]) }, 0);
     load.submitted(a, 0);
-    const b = load.begin({ lane: 1, bound: 'arithmetic', expectedUs: 500, rows: 5, target: 'm' }, 0);
+    const b = load.begin({ lane: 1, bound: 'arithmetic', expectedUs: 500, rows: new Map([['m', 5]]) }, 0);
     load.submitted(b, 0);
     expect(load.outstandingUs(0.4)).toBeCloseTo(1100);
     expect(load.lanes(0.4).map((l) => Math.round(l.outstandingUs))).toEqual([600, 500]);
@@ -53,14 +53,14 @@ describe('the load monitor', () => {
   it('counts lanes of a concurrent device side by side', () => {
     const load = new LoadMonitor(2, true, 0);
     for (const lane of [0, 1])
-      load.submitted(load.begin({ lane, bound: 'memory', expectedUs: 1000, rows: 1, target: 'm' }, 0), 0);
+      load.submitted(load.begin({ lane, bound: 'memory', expectedUs: 1000, rows: new Map([['m', 1]]) }, 0), 0);
     expect(load.outstandingUs(0.5)).toBeCloseTo(500);
   });
 
   it('sees the share of time in which the device has work', () => {
     const load = new LoadMonitor(1, false, 0);
     for (let t = 0; t < 10_000; t += 10) {
-      const wave = load.begin({ lane: 0, bound: 'memory', expectedUs: 1, rows: 1, target: 'm' }, t);
+      const wave = load.begin({ lane: 0, bound: 'memory', expectedUs: 1, rows: new Map([['m', 1]]) }, t);
       load.submitted(wave, t);
       load.end(wave, t + 4);
       if (t % 100 === 0) load.busyShare(t + 10);

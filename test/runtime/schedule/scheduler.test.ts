@@ -1,8 +1,8 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Backend, Executable, QueryResult, Wave, WaveOutcome } from '../../../runtime/backends/backend.js';
+import type { Backend, Executable, Part, PartOutcome, QueryResult, Wave } from '../../../runtime/backends/backend.js';
 import { bindSymbols, compile, type Plan } from '../../../runtime/compile/plan.js';
-import { BraidError } from '../../../runtime/errors.js';
+import { BraidError, toBraidError } from '../../../runtime/errors.js';
 import type { Bindings } from '../../../runtime/graph/dim.js';
 import type { TensorData } from '../../../runtime/graph/dtype.js';
 import { GraphBuilder } from '../../../runtime/index.js';
@@ -37,12 +37,17 @@ class DeferredVoid {
 /** A device that runs nothing, but keeps the contract of Backend: waves end in the order they were submitted. */
 class FakeDevice {
   readonly wavesInFlight: number;
+  /** Whether it takes waves of several plans in one submission. */
+  joinsPlans = false;
   readonly #ticks: () => number;
   stagingBudgetBytes = 100 * WAVE_BYTES;
   inFlight = 0;
   mostInFlight = 0;
   #last: Promise<unknown> = Promise.resolve();
   readonly waves: { target: string; wave: Wave; error: Error | undefined }[] = [];
+  /** Names of the plans that each submission carried. */
+  readonly submissions: string[][] = [];
+  readonly #known = new Map<Executable, { readonly name: string; readonly failure: () => Error | undefined }>();
 
   constructor(wavesInFlight: number, ticks: () => number) {
     this.wavesInFlight = wavesInFlight;
@@ -53,6 +58,8 @@ class FakeDevice {
     return {
       wavesInFlight: this.wavesInFlight,
       concurrentWaves: false,
+      joinsPlans: this.joinsPlans,
+      submit: (parts: readonly Part[], onSubmitted?: (at: number) => void) => this.#submit(parts, onSubmitted),
       memory: {
         budgetBytes: 0,
         usedBytes: 0,
@@ -72,19 +79,24 @@ class FakeDevice {
       dispatches: 1,
       rowsPerWave: () => (plan.rowAnalysis.parallel ? rowsPerWave : Number.POSITIVE_INFINITY),
       release: () => {},
-      submit: (wave, _timing, onSubmitted = () => {}) => this.#submit(plan.name, wave, failure(), onSubmitted),
+      submit: async (wave, timing = 'none') => {
+        const [outcome] = await this.#submit([{ executable, wave, timing }]);
+        if ('error' in outcome!) throw outcome.error;
+        return outcome!;
+      },
     };
+    this.#known.set(executable, { name: plan.name, failure });
     return { plan, executable, cost: new CostModel(plan, 1, GPU_RATES) };
   }
 
-  async #submit(
-    target: string,
-    wave: Wave,
-    error: Error | undefined,
-    onSubmitted: (at: number) => void,
-  ): Promise<WaveOutcome> {
+  async #submit(parts: readonly Part[], onSubmitted: (at: number) => void = () => {}): Promise<readonly PartOutcome[]> {
     const begunAt = performance.now();
-    this.waves.push({ target, wave, error });
+    const waves = parts.map(({ executable, wave }) => {
+      const { name, failure } = this.#known.get(executable)!;
+      return { target: name, wave, error: failure() };
+    });
+    this.submissions.push(waves.map(({ target }) => target));
+    this.waves.push(...waves);
     this.mostInFlight = Math.max(this.mostInFlight, ++this.inFlight);
     const before = this.#last;
     const done = new DeferredVoid();
@@ -93,23 +105,17 @@ class FakeDevice {
     try {
       for (let tick = this.#ticks(); tick > 0; tick--) await new Promise((resolve) => setImmediate(resolve));
       await before;
-      if (error) throw error;
-      const results = wave.queries.map(({ inputs }): QueryResult => {
-        const x = inputs[0] as Float32Array;
-        if (x.includes(BAD)) return { error: new BraidError('INDEX_OUT_OF_RANGE', 'a bad value') };
-        return { outputs: [x.map((v) => 2 * v)] };
-      });
       const doneAt = performance.now();
-      return {
-        results,
-        begunAt,
-        submittedAt: begunAt,
-        doneAt,
-        readbackUs: 1,
-        uploadBytes: 0,
-        readbackBytes: 0,
-        dispatchCount: 1,
-      };
+      return waves.map(({ wave, error }): PartOutcome => {
+        if (error) return { error: toBraidError(error) };
+        const results = wave.queries.map(({ inputs }): QueryResult => {
+          const x = inputs[0] as Float32Array;
+          if (x.includes(BAD)) return { error: new BraidError('INDEX_OUT_OF_RANGE', 'a bad value') };
+          return { outputs: [x.map((v) => 2 * v)] };
+        });
+        const moments = { begunAt, submittedAt: begunAt, doneAt, readbackUs: 1 };
+        return { ...moments, results, uploadBytes: 0, readbackBytes: 0, dispatchCount: 1 };
+      });
     } finally {
       this.inFlight--;
       done.resolve();
@@ -145,8 +151,10 @@ describe('the scheduler', () => {
           fc.integer({ min: 1, max: 16 }),
           fc.infiniteStream(fc.nat(4)),
           fc.infiniteStream(fc.nat(9)),
-          async (arrivals, wavesInFlight, rowsPerWave, delays, failures) => {
+          fc.boolean(),
+          async (arrivals, wavesInFlight, rowsPerWave, delays, failures, joinsPlans) => {
             const device = new FakeDevice(wavesInFlight, () => delays.next().value!);
+            device.joinsPlans = joinsPlans;
             const fail = (): Error | undefined =>
               failures.next().value === 0 ? new BraidError('DEVICE_LOST', 'this wave') : undefined;
             const targets = PLANS.map((plan) => device.target(plan, rowsPerWave, fail));
@@ -175,6 +183,11 @@ describe('the scheduler', () => {
             const results = await Promise.all(outcomes);
 
             expect(device.mostInFlight).toBeLessThanOrEqual(policy === 'query' ? 1 : wavesInFlight);
+            for (const plans of device.submissions) {
+              expect(plans.length).toBeLessThanOrEqual(joinsPlans && policy === 'recos' ? PLANS.length : 1);
+              // A command buffer has the parameters of a plan once.
+              expect(new Set(plans).size).toBe(plans.length);
+            }
             const failed = new Set<number>();
             const seen = new Map<number, number>();
             for (const { target, wave, error } of device.waves) {
@@ -242,6 +255,30 @@ describe('the scheduler', () => {
         },
       ),
     );
+  });
+
+  it('puts about half of what waits into a submission, whole waves of several models where they gain by it', async () => {
+    const run = async (joinsPlans: boolean): Promise<string[][]> => {
+      const device = new FakeDevice(8, () => 4);
+      device.joinsPlans = joinsPlans;
+      const targets = ['a', 'b', 'c', 'd'].map((name) => device.target(planOf(name, 'parallel'), 100));
+      [1, 3, 2, 3].forEach((us, i) => (targets[i]!.cost.deviceUs = () => us));
+      const scheduler = new Scheduler(device.backend);
+      const client = async (target: Target): Promise<void> => {
+        const { bindings, inputs } = queryOf(target.plan, 2);
+        for (let i = 0; i < 3; i++) await scheduler.run(target, bindings, inputs);
+      };
+      await Promise.all([...targets, ...targets].map(client));
+      expect(device.mostInFlight).toBe(2);
+      for (const { wave } of device.waves) expect(wave.queries.length).toBe(2);
+      return device.submissions;
+    };
+    const [ab, cd] = [
+      ['a', 'b'],
+      ['c', 'd'],
+    ];
+    expect(await run(true)).toEqual([ab, cd, ab, cd, ab, cd]);
+    expect((await run(false)).flat()).toEqual(['a', 'b', 'c', 'd', 'a', 'b', 'c', 'd', 'a', 'b', 'c', 'd']);
   });
 
   it('puts queries that start together into one wave, and what comes meanwhile into the next', async () => {
