@@ -33,23 +33,25 @@ export function operatorCost(kernel: string, cost: Cost, bindings: Bindings, rat
   return { kernel, bytes, operations, us, bound };
 }
 
-/** Variance of the coefficients before anything is measured, and at most: a first guess may be wrong a hundredfold. */
-const MOST_DOUBT = 1e4;
+/** What is known of the coefficients before anything is measured, beside what one measurement tells: next to nothing. */
+const FIRST_GUESS = 1e-6;
 
 /**
- * A line through measured points, y = a + b x with a, b >= 0, by recursive least squares that forgets old points
- * (Ljung, System Identification, 1999, section 11.2), in units of the first guess so that both coefficients start near 1.
+ * A line through measured points, y = a + b x with a, b >= 0, by recursive least squares, in units of the first guess so that
+ * both coefficients start near 1. Old points are forgotten only where new ones tell the same (directional forgetting: Cao and
+ * Schwartz, A directional forgetting algorithm based on the decomposition of the information matrix, Automatica 36, 2000):
+ * waves of one size, which say nothing of slope and fixed part apart, leave standing what other sizes said of them.
  */
 class FittedLine {
-  #fixed: number;
-  #slope: number;
+  #fixed = 1;
+  #slope = 1;
   readonly #scale: readonly [number, number];
-  #p: [number, number, number] = [MOST_DOUBT, 0, MOST_DOUBT];
-  static readonly #FORGET = 0.97;
+  /** The information matrix, symmetric: [a, b; b, c]. */
+  #information: readonly [number, number, number] = [FIRST_GUESS, 0, FIRST_GUESS];
+  /** Share of what is known in a direction that stays when a point adds to it. */
+  static readonly #KEEP = 0.97;
 
   constructor(fixed: number, slope: number) {
-    this.#fixed = 1;
-    this.#slope = 1;
     this.#scale = [fixed, slope];
   }
 
@@ -62,26 +64,19 @@ class FittedLine {
     const weight = 1 / Math.max(1e-3, y);
     const u = this.#scale[0] * weight;
     const v = this.#scale[1] * x * weight;
-    const [a, b, c] = this.#p;
-    const pu = a * u + b * v;
-    const pv = b * u + c * v;
-    const denominator = FittedLine.#FORGET + u * pu + v * pv;
+    const [a, b, c] = this.#information;
+    const [ru, rv] = [a * u + b * v, b * u + c * v];
+    const forget = (1 - FittedLine.#KEEP) / (u * ru + v * rv);
+    const next = [a - forget * ru * ru + u * u, b - forget * ru * rv + u * v, c - forget * rv * rv + v * v] as const;
+    this.#information = next;
+    const [na, nb, nc] = next;
     const error = 1 - (this.#fixed * u + this.#slope * v);
-    const gain = [pu / denominator, pv / denominator] as const;
-    this.#fixed += gain[0] * error;
-    this.#slope += gain[1] * error;
+    const scale = error / (na * nc - nb * nb);
+    this.#fixed += scale * (nc * u - nb * v);
+    this.#slope += scale * (na * v - nb * u);
     // Neither can be negative; what one may not go below, the other takes over, so that the point stays on the line.
     if (this.#fixed < 0) [this.#fixed, this.#slope] = [0, v > 0 ? 1 / v : 0];
     if (this.#slope < 0) [this.#fixed, this.#slope] = [1 / u, 0];
-    const cap = (value: number): number => Math.min(value, MOST_DOUBT);
-    this.#p = [
-      cap((a - gain[0] * pu) / FittedLine.#FORGET),
-      (b - gain[0] * pv) / FittedLine.#FORGET,
-      cap((c - gain[1] * pv) / FittedLine.#FORGET),
-    ];
-    // The covariance of two numbers cannot pass their variances; capping those may have left it so.
-    const most = 0.99 * Math.sqrt(this.#p[0] * this.#p[2]);
-    this.#p[1] = Math.max(-most, Math.min(most, this.#p[1]));
   }
 }
 

@@ -58,6 +58,22 @@ describe('the cost model', () => {
     }
   });
 
+  it('does not unlearn other sizes from waves of one size', () => {
+    const random = new Random(3);
+    const cost = new CostModel(planOf(64), 5, GPU_RATES);
+    const bindings = new Map([['n', 1]]);
+    const observe = (rows: number): void => {
+      const us = (300 + 0.05 * rows) * (0.8 + 0.4 * random.next());
+      cost.observe(bindings, rows, { deviceUs: us, hostUs: us });
+    };
+    for (let i = 0; i < 40; i++) observe([256, 1024, 4096][i % 3]!);
+    for (let i = 0; i < 5000; i++) observe(3840);
+    for (const rows of [256, 7680]) {
+      expect(cost.hostUs(rows) / (300 + 0.05 * rows)).toBeGreaterThan(0.85);
+      expect(cost.hostUs(rows) / (300 + 0.05 * rows)).toBeLessThan(1.15);
+    }
+  });
+
   it('follows a device that changes its clock, and stays finite on repeats', () => {
     const cost = new CostModel(planOf(64), 5, GPU_RATES);
     const bindings = new Map([['n', 1]]);
