@@ -281,9 +281,8 @@ export class Scheduler {
       const [result] = outcome.results;
       // What is made up may be bad data to a model; that is for its queries to find out.
       if (result && 'error' in result && result.error.code !== 'INDEX_OUT_OF_RANGE') throw result.error;
-      const { deviceUs = 0, begunAt, submittedAt, readbackUs } = outcome;
-      const hostUs = 1000 * (submittedAt - begunAt) + readbackUs;
-      if (observed) cost.observe(bindings, query.rows, { deviceUs, hostUs });
+      // What the host took says little: its code is not warm yet, and no query came.
+      if (observed) cost.observe(bindings, query.rows, { deviceUs: outcome.deviceUs ?? 0, hostUs: 0 });
     } finally {
       this.#calibrating--;
       this.#staging.release(lease, []);
