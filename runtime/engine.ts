@@ -18,6 +18,7 @@ import {
   type Plan,
   type PlanValue,
 } from './compile/plan.js';
+import type { Bindings } from './graph/dim.js';
 import { FULL_PRECISION } from './compile/precision.js';
 import { BraidError, toBraidError } from './errors.js';
 import { allocate, arrayName, holds, type TensorData } from './graph/dtype.js';
@@ -183,7 +184,11 @@ class GraphModel implements Model {
   readonly #onDispose: () => void;
   readonly #precision: PrecisionSummary;
   readonly notices: readonly string[];
-  readonly #running = new Set<Promise<unknown>>();
+  readonly #inputNames: readonly string[];
+  readonly #allOutputs: readonly number[];
+  /** Queries without an answer, and whom to tell when there are none. */
+  #running = 0;
+  #onIdle: (() => void) | undefined;
   #disposed: Promise<void> | undefined;
 
   constructor(target: Target, scheduler: Scheduler, precision: PrecisionSummary, onDispose: () => void) {
@@ -195,44 +200,49 @@ class GraphModel implements Model {
     this.#onDispose = onDispose;
     this.inputs = this.#plan.inputs.map(specOf);
     this.outputs = this.#plan.outputs.map(specOf);
+    this.#inputNames = this.#plan.inputs.map((i) => i.name);
+    this.#allOutputs = this.#plan.outputs.map((_, i) => i);
   }
 
   get name(): string {
     return this.#plan.name;
   }
 
-  async run(inputs: Readonly<Record<string, TensorInput>>, options: RunOptions = {}): Promise<Record<string, Tensor>> {
-    if (this.#disposed) throw new BraidError('CLOSED', `model '${this.name}' is closed`);
-    const wanted = this.#wantedOutputs(options.outputs);
-    const tensors = this.#checkInputs(inputs);
-    const bindings = bindSymbols(
-      this.#plan.inputs,
-      tensors.map((t) => t.dims),
-    );
-    const shapes = this.#plan.outputs.map((o) => concreteShape(o.shape, bindings));
-    const running = this.#scheduler.run(
-      this.#target,
-      bindings,
-      tensors.map((t) => t.data),
-      options,
-    );
-    this.#running.add(running);
-    try {
-      const outputs = await running;
-      return Object.fromEntries(
-        wanted.map((i) => {
-          const { name, dtype } = this.#plan.outputs[i]!;
-          return [name, { dtype, dims: shapes[i]!, data: outputs[i]! }];
-        }),
+  run(inputs: Readonly<Record<string, TensorInput>>, options: RunOptions = {}): Promise<Record<string, Tensor>> {
+    return new Promise((resolve, reject) => {
+      if (this.#disposed) throw new BraidError('CLOSED', `model '${this.name}' is closed`);
+      const wanted = options.outputs ? this.#wantedOutputs(options.outputs) : this.#allOutputs;
+      const tensors = this.#checkInputs(inputs);
+      const bindings = bindSymbols(
+        this.#plan.inputs,
+        tensors.map((t) => t.dims),
       );
-    } finally {
-      this.#running.delete(running);
-    }
+      const data = tensors.map((t) => t.data);
+      this.#scheduler.begin(this.#target, bindings, data, options, (result) => {
+        this.#running--;
+        if ('error' in result) reject(result.error);
+        else resolve(this.#answer(wanted, bindings, result.outputs));
+        if (this.#running === 0) this.#onIdle?.();
+      });
+      this.#running++;
+    });
   }
 
-  #wantedOutputs(names: readonly string[] | undefined): number[] {
+  #answer(wanted: readonly number[], bindings: Bindings, outputs: readonly TensorData[]): Record<string, Tensor> {
+    const answer: Record<string, Tensor> = {};
+    for (const i of wanted) {
+      const { name, dtype, shape } = this.#plan.outputs[i]!;
+      // A name may be that of a property that every object has.
+      const value = { dtype, dims: concreteShape(shape, bindings), data: outputs[i]! };
+      if (name === '__proto__') Object.defineProperty(answer, name, { value, enumerable: true });
+      else answer[name] = value;
+    }
+    return answer;
+  }
+
+  #wantedOutputs(names: readonly string[]): number[] {
     const known = this.#plan.outputs.map((o) => o.name);
-    return (names ?? known).map((name) => {
+    return names.map((name) => {
       const index = known.indexOf(name);
       if (index < 0)
         throw new BraidError('OUTPUT_UNKNOWN', `model '${this.name}' has no output '${name}'; it has ${list(known)}`);
@@ -241,10 +251,11 @@ class GraphModel implements Model {
   }
 
   #checkInputs(given: Readonly<Record<string, TensorInput>>): { dims: readonly number[]; data: TensorData }[] {
-    const names = this.#plan.inputs.map((i) => i.name);
-    const unknown = Object.keys(given).find((name) => !names.includes(name));
-    if (unknown !== undefined)
-      throw new BraidError('INPUT_UNKNOWN', `model '${this.name}' has no input '${unknown}'; it has ${list(names)}`);
+    const names = this.#inputNames;
+    for (const name of Object.keys(given)) {
+      if (!names.includes(name))
+        throw new BraidError('INPUT_UNKNOWN', `model '${this.name}' has no input '${name}'; it has ${list(names)}`);
+    }
     return this.#plan.inputs.map(({ name, dtype }) => {
       if (!Object.hasOwn(given, name)) {
         throw new BraidError('INPUT_MISSING', `input '${name}' is missing; model '${this.name}' needs ${list(names)}`);
@@ -292,8 +303,13 @@ class GraphModel implements Model {
     });
   }
 
+  #whenIdle(): Promise<void> {
+    if (this.#running === 0) return Promise.resolve();
+    return new Promise((resolve) => (this.#onIdle = resolve));
+  }
+
   dispose(): Promise<void> {
-    this.#disposed ??= Promise.allSettled(this.#running).then(() => {
+    this.#disposed ??= this.#whenIdle().then(() => {
       this.#target.executable.release();
       this.#onDispose();
     });

@@ -104,7 +104,8 @@ export class Pool {
 
   add(query: Pending): void {
     const { target, bindings } = query;
-    const key = target.plan.otherSymbols.map((s) => bindings.get(s)).join(' ');
+    const { otherSymbols } = target.plan;
+    const key = otherSymbols.length === 0 ? '' : otherSymbols.map((s) => bindings.get(s)).join(' ');
     let groups = this.#groups.get(target);
     if (!groups) this.#groups.set(target, (groups = new Map<string, PoolGroup>()));
     let group = groups.get(key);

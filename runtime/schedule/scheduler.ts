@@ -90,29 +90,52 @@ export class Scheduler {
    * Answers a query of `rows` rows, in chunks where it is larger than a wave.
    * @throws BraidError what the device or the query's data did wrong; OVERLOADED, DEADLINE_EXCEEDED.
    */
-  async run(
+  run(
     target: Target,
     bindings: Bindings,
     inputs: readonly TensorData[],
-    { deadlineMs = Number.POSITIVE_INFINITY }: QueryOptions = {},
+    options: QueryOptions = {},
   ): Promise<readonly TensorData[]> {
+    return new Promise((resolve, reject) => {
+      this.begin(target, bindings, inputs, options, (result) => {
+        if ('error' in result) reject(result.error);
+        else resolve(result.outputs);
+      });
+    });
+  }
+
+  /** As run(), answering by a call of `settle`: promises are a good part of what a query costs the host. @throws BraidError OVERLOADED. */
+  begin(
+    target: Target,
+    bindings: Bindings,
+    inputs: readonly TensorData[],
+    { deadlineMs = Number.POSITIVE_INFINITY }: QueryOptions,
+    settle: (result: QueryResult) => void,
+  ): void {
     const arrivedAt = performance.now();
     const { plan, executable } = target;
     const rows = plan.rows === undefined ? 0 : (bindings.get(plan.rows) ?? 0);
-    const most = executable.rowsPerWave(bindings);
+    const rowsPerWave = executable.rowsPerWave(bindings);
     const deadlineAt = arrivedAt + deadlineMs;
-    const whole = { target, bindings, rows, firstRow: 0, inputs, rowsPerWave: most, arrivedAt, deadlineAt };
-    if (rows <= most) {
+    const whole = { target, bindings, rows, firstRow: 0, inputs, rowsPerWave, arrivedAt, deadlineAt, settle };
+    if (rows <= rowsPerWave) {
       this.#admit(1);
-      return answer(await this.#enqueue(whole));
+      this.#enqueue(whole);
+      return;
     }
     if (!plan.concatenable) {
       throw new BraidError(
         'OVERLOADED',
-        `${rows} rows pass the ${most} that a wave of model '${plan.name}' carries, and its inputs cannot be cut`,
+        `${rows} rows pass the ${rowsPerWave} that a wave of model '${plan.name}' carries, and its inputs cannot be cut`,
       );
     }
-    this.#admit(Math.ceil(rows / most));
+    this.#admit(Math.ceil(rows / rowsPerWave));
+    void this.#inChunks(whole).then(settle, (error: unknown) => settle({ error: toBraidError(error) }));
+  }
+
+  async #inChunks(whole: Pending): Promise<QueryResult> {
+    const { target, bindings, rows, inputs, rowsPerWave: most } = whole;
+    const { plan } = target;
     const chunks = Array.from({ length: Math.ceil(rows / most) }, (_, i) => {
       const first = i * most;
       const last = Math.min(rows, first + most);
@@ -121,15 +144,18 @@ export class Scheduler {
         const width = data.length / rows;
         return data.subarray(first * width, last * width);
       });
-      return this.#enqueue({
-        ...whole,
-        bindings: new Map([...bindings, [plan.rows!, last - first]]),
-        rows: last - first,
-        firstRow: first,
-        inputs: part,
-      });
+      return new Promise<QueryResult>((settle) =>
+        this.#enqueue({
+          ...whole,
+          bindings: new Map([...bindings, [plan.rows!, last - first]]),
+          rows: last - first,
+          firstRow: first,
+          inputs: part,
+          settle,
+        }),
+      );
     });
-    return joinChunks(plan, bindings, (await Promise.all(chunks)).map(answer));
+    return { outputs: joinChunks(plan, bindings, (await Promise.all(chunks)).map(answer)) };
   }
 
   #admit(queries: number): void {
@@ -146,11 +172,9 @@ export class Scheduler {
     await new Promise<void>((resolve) => this.#idle.add(resolve));
   }
 
-  #enqueue(query: Omit<Pending, 'settle'>): Promise<QueryResult> {
-    return new Promise((settle) => {
-      this.#pool.add({ ...query, settle });
-      this.#arm();
-    });
+  #enqueue(query: Pending): void {
+    this.#pool.add(query);
+    this.#arm();
   }
 
   /** Waves are made at the end of the current turn, so that queries started together share one. */

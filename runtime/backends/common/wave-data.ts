@@ -3,7 +3,7 @@ import type { OutputSource } from '../../compile/lower.js';
 import { knownData, type Plan } from '../../compile/plan.js';
 import { deviceBytes, deviceType, elementsOf, type View } from '../../compile/view.js';
 import { BraidError } from '../../errors.js';
-import { evaluate, type Bindings, type Dim } from '../../graph/dim.js';
+import { evaluate, symbolsOf, type Bindings, type Dim } from '../../graph/dim.js';
 import type { DataType, TensorData } from '../../graph/dtype.js';
 import { alignUp, REGION_ALIGNMENT } from '../../memory/arena.js';
 import type { QueryResult, Wave, WaveQuery } from '../backend.js';
@@ -40,9 +40,13 @@ export interface Readback {
 /** A plan's inputs, outputs and error records as bytes on the host, whatever the device. */
 export class WaveData {
   readonly #plan: Plan;
+  /** Of every output, whether its size follows the rows. */
+  readonly #rowed: readonly boolean[];
 
   constructor(plan: Plan) {
     this.#plan = plan;
+    const { rows } = plan;
+    this.#rowed = plan.outputs.map(({ shape }) => rows !== undefined && shape.some((d) => symbolsOf(d).has(rows)));
   }
 
   /** Bytes of each of the program's inputs in a wave. */
@@ -108,37 +112,36 @@ export class WaveData {
   /** The answers in a read-back that begins at byte `begin` of `mapped`. */
   results(wave: Wave, mapped: ArrayBuffer, offsets: readonly number[], epoch: number, begin = 0): QueryResult[] {
     const errors = this.#lookupErrors(wave, mapped, begin, epoch);
+    const readers = this.#plan.program.outputs.map((output, i) =>
+      this.#reader(output, this.#rowed[i]!, wave, mapped, begin + offsets[i]!),
+    );
     let row = 0;
-    return wave.queries.map((query, q): QueryResult => {
+    return wave.queries.map(({ rows }, q): QueryResult => {
       const first = row;
-      row += query.rows;
+      row += rows;
       const error = errors.get(q);
-      if (error) return { error };
-      return {
-        outputs: this.#plan.program.outputs.map((output, i) =>
-          this.#output(output, wave, query.rows, first, mapped, begin + offsets[i]!),
-        ),
-      };
+      return error ? { error } : { outputs: readers.map((read) => read(rows, first)) };
     });
   }
 
-  #output(
+  /** What reads an output's `rows` rows from row `firstRow` of the wave on. */
+  #reader(
     output: OutputSource,
-    wave: Wave,
-    rows: number,
-    firstRow: number,
+    rowed: boolean,
+    { bindings, queries }: Wave,
     mapped: ArrayBuffer,
     offset: number,
-  ): TensorData {
-    const alone = new Map(wave.bindings);
-    if (this.#plan.rows !== undefined) alone.set(this.#plan.rows, rows);
-    if (output.kind === 'known') return knownData(output, alone);
-    const length = evaluate(elementsOf(output.view), alone);
-    const total = evaluate(elementsOf(output.view), wave.bindings);
+  ): (rows: number, firstRow: number) => TensorData {
+    const { rows: symbol } = this.#plan;
+    if (output.kind === 'known')
+      return (rows) => knownData(output, symbol === undefined ? bindings : new Map(bindings).set(symbol, rows));
+    const { dtype, storage } = output.view;
+    const total = evaluate(elementsOf(output.view), bindings);
     // An output without rows is the same for every query of the wave.
-    const skip = total === length ? 0 : (firstRow / Math.max(1, rows)) * length;
-    const width = deviceBytes(output.view.storage.type);
-    return readFromDevice(output.view.dtype, mapped, offset + skip * width, length);
+    if (!rowed || queries.length === 1) return () => readFromDevice(dtype, mapped, offset, total);
+    const width = total / Math.max(1, bindings.get(symbol!) ?? 0);
+    const rowBytes = width * deviceBytes(storage.type);
+    return (rows, firstRow) => readFromDevice(dtype, mapped, offset + firstRow * rowBytes, rows * width);
   }
 
   /** The first offending index of each query, told by the place of the records. */
