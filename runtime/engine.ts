@@ -24,6 +24,7 @@ import { BraidError, toBraidError } from './errors.js';
 import { allocate, arrayName, holds, type TensorData } from './graph/dtype.js';
 import type { Graph } from './graph/graph.js';
 import { sizeOf, type Tensor } from './graph/tensor.js';
+import { setOwn } from './record.js';
 import { CostModel, GPU_RATES, SOFTWARE_RATES } from './schedule/cost.js';
 import type { ScheduleOptions } from './schedule/policy.js';
 import type { Target } from './schedule/query.js';
@@ -232,10 +233,7 @@ class GraphModel implements Model {
     const answer: Record<string, Tensor> = {};
     for (const i of wanted) {
       const { name, dtype, shape } = this.#plan.outputs[i]!;
-      // A name may be that of a property that every object has.
-      const value = { dtype, dims: concreteShape(shape, bindings), data: outputs[i]! };
-      if (name === '__proto__') Object.defineProperty(answer, name, { value, enumerable: true });
-      else answer[name] = value;
+      setOwn(answer, name, { dtype, dims: concreteShape(shape, bindings), data: outputs[i]! });
     }
     return answer;
   }

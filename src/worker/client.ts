@@ -12,10 +12,11 @@ import type {
   RunOptions,
   TensorInput,
 } from '../api.js';
-import type { Answer, LoadedModel, Reply, Request, WireTensor, WorkerSettings } from './protocol.js';
-import { SharedPool, tensorFromWire, toWire } from './tensors.js';
+import type { Answer, LoadedModel, Reply, Request, WorkerSettings } from './protocol.js';
+import { QueryClient } from './queries.js';
 
-type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never;
+/** Requests that are answered one by one. */
+type WithoutId<T> = T extends { readonly id: number } ? Omit<T, 'id'> : never;
 
 interface Waiting {
   resolve(value: Answer): void;
@@ -28,7 +29,7 @@ export class WorkerEngine implements Engine {
   readonly device: DeviceInfo;
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting>();
-  readonly #pool = new SharedPool();
+  readonly #queries: QueryClient;
   readonly #ended: Promise<void>;
   #nextId = 0;
   #gone: BraidError | undefined;
@@ -37,6 +38,7 @@ export class WorkerEngine implements Engine {
   private constructor(worker: Worker, device: DeviceInfo) {
     this.#worker = worker;
     this.device = device;
+    this.#queries = new QueryClient((request) => worker.postMessage(request, []));
     worker.on('message', (reply: Reply) => this.#hear(reply));
     this.#ended = new Promise((resolve) => {
       worker.on('error', (error) =>
@@ -87,7 +89,7 @@ export class WorkerEngine implements Engine {
       { onProgress, transfer: own.kind === 'bytes' ? [own.bytes.buffer] : [] },
     );
     return new RemoteModel(loaded, {
-      run: (inputs, runOptions) => this.#run(loaded.model, inputs, runOptions),
+      run: (inputs, runOptions) => this.#queries.run(loaded, inputs, runOptions),
       summary: () => this.#ask<ModelSummary>({ kind: 'summary', model: loaded.model }),
       dispose: () => this.#ask<undefined>({ kind: 'dispose', model: loaded.model }),
     });
@@ -100,36 +102,6 @@ export class WorkerEngine implements Engine {
   close(): Promise<void> {
     this.#closing ??= this.#gone ? this.#ended : this.#ask<undefined>({ kind: 'close' }).then(() => this.#ended);
     return this.#closing;
-  }
-
-  async #run(
-    model: number,
-    inputs: Readonly<Record<string, TensorInput>>,
-    options: RunOptions,
-  ): Promise<Record<string, Tensor>> {
-    const taken: SharedArrayBuffer[] = [];
-    const wires = Object.entries(inputs).map(([name, tensor]) => [name, this.#share(tensor, taken)] as const);
-    try {
-      const results = await this.#ask<readonly (readonly [string, WireTensor])[]>({
-        kind: 'run',
-        model,
-        inputs: wires,
-        options,
-      });
-      return Object.fromEntries(results.map(([name, wire]) => [name, tensorFromWire(wire)]));
-    } finally {
-      for (const buffer of taken) this.#pool.give(buffer);
-    }
-  }
-
-  /** Shared memory crosses as it is; anything else is copied once into memory that is shared. */
-  #share(tensor: TensorInput, taken: SharedArrayBuffer[]): WireTensor {
-    if (!ArrayBuffer.isView(tensor.data) || tensor.data.buffer instanceof SharedArrayBuffer) return toWire(tensor);
-    const { byteLength, byteOffset, buffer } = tensor.data;
-    const shared = this.#pool.take(byteLength);
-    taken.push(shared);
-    new Uint8Array(shared, 0, byteLength).set(new Uint8Array(buffer, byteOffset, byteLength));
-    return toWire(tensor, shared, 0);
   }
 
   #ask<T extends Answer>(
@@ -149,6 +121,10 @@ export class WorkerEngine implements Engine {
 
   #hear(reply: Reply): void {
     if (reply.kind === 'open' || reply.kind === 'failed') return;
+    if (reply.kind === 'ran') {
+      this.#queries.hear(reply.answers);
+      return;
+    }
     const waiting = this.#waiting.get(reply.id);
     if (!waiting) return;
     if (reply.kind === 'progress') {
@@ -164,6 +140,7 @@ export class WorkerEngine implements Engine {
     this.#gone ??= error;
     for (const { reject } of this.#waiting.values()) reject(this.#gone);
     this.#waiting.clear();
+    this.#queries.lose(this.#gone);
   }
 }
 

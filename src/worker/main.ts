@@ -3,7 +3,7 @@ import { toBraidError } from '../../runtime/errors.js';
 import type { Model } from '../api.js';
 import { LocalEngine } from '../local-engine.js';
 import type { Answer, Reply, Request, WorkerSettings } from './protocol.js';
-import { fromWire, toWire } from './tensors.js';
+import { QueryService } from './service.js';
 
 const port = parentPort!;
 const models = new Map<number, Model>();
@@ -13,7 +13,9 @@ function say(reply: Reply, transfer: ArrayBuffer[] = []): void {
   port.postMessage(reply, transfer);
 }
 
-async function handle(engine: LocalEngine, request: Request): Promise<{ value: Answer; transfer?: ArrayBuffer[] }> {
+const service = new QueryService(models, (answers, transfer) => say({ kind: 'ran', answers }, transfer));
+
+async function handle(engine: LocalEngine, request: Exclude<Request, { kind: 'run' }>): Promise<Answer> {
   switch (request.kind) {
     case 'load': {
       const model = await engine.load(request.source, {
@@ -23,28 +25,21 @@ async function handle(engine: LocalEngine, request: Request): Promise<{ value: A
       const key = nextModel++;
       models.set(key, model);
       const { name, inputs, outputs, notices } = model;
-      return { value: { model: key, name, inputs, outputs, notices } };
-    }
-    case 'run': {
-      const inputs = Object.fromEntries(request.inputs.map(([name, wire]) => [name, fromWire(wire)]));
-      const results = await models.get(request.model)!.run(inputs, request.options);
-      const value = Object.entries(results).map(([name, tensor]) => [name, toWire(tensor)] as const);
-      // Two outputs never share memory, but a Set costs nothing and a duplicate would throw.
-      return { value, transfer: [...new Set(value.map(([, wire]) => wire.buffer as ArrayBuffer))] };
+      return { model: key, name, inputs, outputs, notices };
     }
     case 'summary':
-      return { value: await models.get(request.model)!.summary() };
+      return models.get(request.model)!.summary();
     case 'loadReport':
-      return { value: await engine.loadReport() };
+      return engine.loadReport();
     case 'dispose': {
       const model = models.get(request.model);
       models.delete(request.model);
       await model?.dispose();
-      return { value: undefined };
+      return undefined;
     }
     case 'close':
       await engine.close();
-      return { value: undefined };
+      return undefined;
     default:
       throw new Error(`unknown request ${JSON.stringify(request satisfies never)}`);
   }
@@ -53,9 +48,13 @@ async function handle(engine: LocalEngine, request: Request): Promise<{ value: A
 async function start(): Promise<void> {
   const engine = await LocalEngine.open(workerData as WorkerSettings);
   port.on('message', (request: Request) => {
+    if (request.kind === 'run') {
+      service.run(request);
+      return;
+    }
     handle(engine, request).then(
-      ({ value, transfer }) => {
-        say({ kind: 'answer', id: request.id, value }, transfer);
+      (value) => {
+        say({ kind: 'answer', id: request.id, value });
         if (request.kind === 'close') port.close();
       },
       (cause: unknown) => {

@@ -12,20 +12,39 @@ import type {
 } from '../api.js';
 import type { LocalEngineSettings } from '../local-engine.js';
 
-/** A tensor on its way between threads: a window on memory that is shared (inputs) or transferred (outputs). */
-export interface WireTensor {
-  readonly dtype: DataType | undefined;
-  readonly dims: readonly number[];
-  readonly buffer: ArrayBufferLike;
-  readonly byteOffset: number;
-  readonly length: number;
-  /** The array type's own element type where the caller named no dtype: told by its constructor's name. */
-  readonly array: string;
-}
+/** Shared memory by the number that the client gave it, memory that crosses itself, or none where the data is no array. */
+export type WireMemory = number | ArrayBufferLike | undefined;
+
+/** A tensor on its way between threads. Tuples: objects cost the structured clone several times as much. */
+export type WireTensor = readonly [
+  /** Index among the model's inputs or outputs; a name that is none of them as it is. */
+  name: number | string,
+  /** Undefined where the caller named none. */
+  dtype: DataType | undefined,
+  /** Index among the array types; the name of a type that is none of them as it is. */
+  array: number | string,
+  dims: readonly number[],
+  memory: WireMemory,
+  byteOffset: number,
+  length: number,
+];
+
+export type WireQuery = readonly [
+  id: number,
+  model: number,
+  options: RunOptions | undefined,
+  /** Shared memory of the client that holds its inputs, and takes its outputs where they fit. */
+  memory: number | undefined,
+  inputs: readonly WireTensor[],
+];
+
+export type WireAnswer =
+  | readonly [id: number, outputs: readonly WireTensor[]]
+  | readonly [id: number, code: ErrorCode, message: string];
 
 export type WorkerSettings = LocalEngineSettings;
 
-/** What the engine's thread is asked to do; `id` returns with the answer. */
+/** What the engine's thread is asked to do; an `id` returns with the answer. */
 export type Request =
   | {
       readonly kind: 'load';
@@ -34,11 +53,12 @@ export type Request =
       readonly settings: LoadSettings;
     }
   | {
+      /** Queries that started in one turn. */
       readonly kind: 'run';
-      readonly id: number;
-      readonly model: number;
-      readonly inputs: readonly (readonly [name: string, tensor: WireTensor])[];
-      readonly options: RunOptions;
+      /** Shared memory that is new, and numbers of what is no longer used. */
+      readonly memory: readonly (readonly [number, SharedArrayBuffer])[];
+      readonly forget: readonly number[];
+      readonly queries: readonly WireQuery[];
     }
   | { readonly kind: 'summary'; readonly id: number; readonly model: number }
   | { readonly kind: 'loadReport'; readonly id: number }
@@ -53,17 +73,14 @@ export interface LoadedModel {
   readonly notices: readonly string[];
 }
 
-export type Answer =
-  | LoadedModel
-  | readonly (readonly [name: string, tensor: WireTensor])[]
-  | ModelSummary
-  | LoadReport
-  | undefined;
+export type Answer = LoadedModel | ModelSummary | LoadReport | undefined;
 
 /** What the engine's thread says. */
 export type Reply =
   | { readonly kind: 'open'; readonly device: DeviceInfo }
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly message: string }
   | { readonly kind: 'progress'; readonly id: number; readonly progress: LoadProgress }
+  /** Queries that were answered in one turn. */
+  | { readonly kind: 'ran'; readonly answers: readonly WireAnswer[] }
   | { readonly kind: 'answer'; readonly id: number; readonly value: Answer }
   | { readonly kind: 'error'; readonly id: number; readonly code: ErrorCode; readonly message: string };

@@ -1,73 +1,61 @@
-import type { DataType, TensorData } from '../../runtime/graph/dtype.js';
-import type { Tensor } from '../../runtime/graph/tensor.js';
+import type { TensorData } from '../../runtime/graph/dtype.js';
 import type { TensorInput } from '../api.js';
-import type { WireTensor } from './protocol.js';
+import type { WireMemory, WireTensor } from './protocol.js';
 
-const ARRAYS = {
+const ARRAYS = [
   Float32Array,
+  BigInt64Array,
+  Int32Array,
+  Uint8Array,
   Float64Array,
   Int8Array,
   Int16Array,
-  Int32Array,
-  BigInt64Array,
-  Uint8Array,
   Uint16Array,
   Uint32Array,
   BigUint64Array,
-} as const;
+] as const;
 
-type ArrayName = keyof typeof ARRAYS;
+type MakeArray = new (buffer: ArrayBufferLike, offset: number, length: number) => TensorData;
 
-function arrayNameOf(data: unknown): string {
-  // A Buffer is a Uint8Array to every reader.
-  if (data instanceof Uint8Array) return 'Uint8Array';
-  return (data as { constructor?: { name: string } } | undefined)?.constructor?.name ?? typeof data;
+/** A Buffer is a Uint8Array to every reader. */
+function arrayOf(data: unknown): number | string {
+  const index = ARRAYS.findIndex((array) => data instanceof array);
+  return index >= 0
+    ? index
+    : ((data as { constructor?: { name: string } } | undefined)?.constructor?.name ?? typeof data);
 }
 
-/** The view that a wire tensor describes. */
-export function fromWire(wire: WireTensor): TensorInput {
-  const make = ARRAYS[wire.array as ArrayName] as new (
-    buffer: ArrayBufferLike,
-    offset: number,
-    length: number,
-  ) => TensorData;
-  const data = make ? new make(wire.buffer, wire.byteOffset, wire.length) : (wire.array as unknown as TensorData);
-  return wire.dtype === undefined ? { dims: wire.dims, data } : { dtype: wire.dtype, dims: wire.dims, data };
+/** The view that a wire tensor describes, on `memory`. */
+export function fromWire(
+  [, dtype, array, dims, , byteOffset, length]: WireTensor,
+  memory: ArrayBufferLike,
+): TensorInput {
+  const data =
+    typeof array === 'number'
+      ? new (ARRAYS[array] as MakeArray)(memory, byteOffset, length)
+      : // The engine says what it found by this name.
+        ({ constructor: { name: array } } as unknown as TensorData);
+  return dtype === undefined ? { dims, data } : { dtype, dims, data };
 }
 
-export function tensorFromWire(wire: WireTensor): Tensor {
-  return fromWire(wire) as Tensor;
+/** Describes a tensor that lies in `memory` at `byteOffset`. */
+export function toWire(name: number | string, tensor: TensorInput, memory: WireMemory, byteOffset: number): WireTensor {
+  const dtype = 'dtype' in tensor ? tensor.dtype : undefined;
+  return [name, dtype, arrayOf(tensor.data), tensor.dims, memory, byteOffset, tensor.data.length];
 }
 
-export function toWire(
-  tensor: TensorInput,
-  buffer: ArrayBufferLike = tensor.data.buffer,
-  byteOffset = tensor.data.byteOffset,
-): WireTensor {
-  const dtype: DataType | undefined = 'dtype' in tensor ? tensor.dtype : undefined;
-  return { dtype, dims: tensor.dims, buffer, byteOffset, length: tensor.data.length, array: arrayNameOf(tensor.data) };
+/** Tensors begin on multiples of this in shared memory: any element type may be read there. */
+const ALIGNMENT = 16;
+
+export function alignTensor(bytes: number): number {
+  return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
 }
 
-/** Smallest pooled buffer; below it the sizes are all alike. */
-const LEAST_BYTES = 4096;
-/** Idle buffers kept of each size. */
-const KEPT = 32;
-
-/**
- * Shared memory for inputs on their way to the engine's thread. Buffers come in powers of two and are used again, since
- * making shared memory costs a system call and page faults.
- */
-export class SharedPool {
-  readonly #idle = new Map<number, SharedArrayBuffer[]>();
-
-  take(bytes: number): SharedArrayBuffer {
-    const size = Math.max(LEAST_BYTES, 2 ** Math.ceil(Math.log2(Math.max(1, bytes))));
-    return this.#idle.get(size)?.pop() ?? new SharedArrayBuffer(size);
-  }
-
-  give(buffer: SharedArrayBuffer): void {
-    const idle = this.#idle.get(buffer.byteLength) ?? [];
-    if (idle.length < KEPT) idle.push(buffer);
-    this.#idle.set(buffer.byteLength, idle);
-  }
+/** Copies a tensor's elements into shared memory. */
+export function copyTo(
+  memory: ArrayBufferLike,
+  byteOffset: number,
+  { buffer, byteOffset: from, byteLength }: TensorData,
+): void {
+  new Uint8Array(memory, byteOffset, byteLength).set(new Uint8Array(buffer, from, byteLength));
 }
