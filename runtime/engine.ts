@@ -19,6 +19,7 @@ import {
   type PlanValue,
 } from './compile/plan.js';
 import type { Bindings } from './graph/dim.js';
+import type { ProductPrecision } from './compile/kernel.js';
 import { FULL_PRECISION } from './compile/precision.js';
 import { BraidError, toBraidError } from './errors.js';
 import { allocate, arrayName, holds, type TensorData } from './graph/dtype.js';
@@ -81,7 +82,9 @@ export class GraphEngine {
     const named = name === undefined ? graph : { ...graph, name };
     const { maxBindingBytes, caps } = this.#backend;
     onProgress?.('compile', 0, 1);
-    const plan = this.#suited(compile(named, { ...settings, maxBindingBytes, caps }));
+    const { products, notices } = this.#productsFor(settings.products);
+    const compiled = compile(named, { ...settings, products, maxBindingBytes, caps });
+    const plan = { ...compiled, notices: [...compiled.notices, ...notices] };
     onProgress?.('compile', 1, 1);
     // Before the model's own memory is taken: both need not fit at once.
     const sample =
@@ -131,13 +134,14 @@ export class GraphEngine {
     }
   }
 
-  /** The plan with products that the device can do. */
-  #suited(plan: Plan): Plan {
+  /** Products that the device can do: TF32 has all the bits and all the range of float16. */
+  #productsFor(wanted: ProductPrecision = 'float32'): { products: ProductPrecision; notices: string[] } {
     const { multipliesHalves, tf32 } = this.#backend.caps;
     const can = { float32: true, float16: multipliesHalves, tf32: tf32 !== undefined };
-    if (can[plan.products]) return plan;
-    const notice = `products of ${plan.products} were asked for; this device has none, and computes them in float32`;
-    return { ...plan, products: 'float32', notices: [...plan.notices, notice] };
+    if (can[wanted]) return { products: wanted, notices: [] };
+    const products = wanted === 'float16' && can.tf32 ? 'tf32' : 'float32';
+    const notice = `products of ${wanted} were asked for; this device has none, and computes them in ${products}`;
+    return { products, notices: [notice] };
   }
 
   /**

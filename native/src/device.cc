@@ -1,15 +1,36 @@
 #include "device.h"
 
+#include <algorithm>
 #include <cstring>
+
+#include "guarded_copy.h"
+#include "pause.h"
 
 namespace braid {
 
 using Napi::CallbackInfo;
-
 using Napi::Number;
 using Napi::Value;
 
 static CUdeviceptr address(const Value &value) { return (CUdeviceptr)value.As<Number>().DoubleValue(); }
+
+static size_t elementBytes(napi_typedarray_type type) {
+  switch (type) {
+  case napi_int8_array:
+  case napi_uint8_array:
+  case napi_uint8_clamped_array:
+    return 1;
+  case napi_int16_array:
+  case napi_uint16_array:
+    return 2;
+  case napi_float64_array:
+  case napi_bigint64_array:
+  case napi_biguint64_array:
+    return 8;
+  default:
+    return 4;
+  }
+}
 
 // Errors of CUDA as errors of JavaScript.
 #define BRAID_TRY(env, ...)                                                                          \
@@ -36,7 +57,13 @@ Napi::Function Device::define(Napi::Env env) {
                      });
 }
 
-// new Device(ordinal, lanes, ended: (lane, point, reason) => void)
+// Threads that copy inputs and call CUDA. A core copies some 10 GB/s, a fifth of what the bus takes, so that one thread would
+// hold up waves of many ids; which lane a wave is on does not matter to them.
+static constexpr size_t kSubmitters = 4;
+// With nothing else in flight a wave of so few bytes is submitted at once: handing it over takes longer.
+static constexpr size_t kFewBytes = 256 * 1024;
+
+// new Device(ordinal, lanes, ended: (lane, point, reason, fault) => void)
 Device::Device(const CallbackInfo &info) : Napi::ObjectWrap<Device>(info) {
   Napi::Env env = info.Env();
   if (!driver().reason.empty()) throw Napi::Error::New(env, driver().reason);
@@ -57,11 +84,19 @@ Device::Device(const CallbackInfo &info) : Napi::ObjectWrap<Device>(info) {
   ended_ = Napi::ThreadSafeFunction::New(env, info[2].As<Napi::Function>(), "braid cuda", 0, 1);
   // What is in flight keeps the process alive; an idle device does not.
   ended_.Unref(env);
-  watcher_ = std::make_unique<Watcher>(context_, [this](int lane, uint32_t point, const std::string &reason) {
-    ended_.BlockingCall([this, lane, point, reason](Napi::Env env, Napi::Function call) {
-      if (--inFlight_ == 0) ended_.Unref(env);
-      call.Call({Number::New(env, lane), Number::New(env, point), Napi::String::New(env, reason)});
-    });
+  guardCopies();
+  watcher_ = std::make_unique<Watcher>(context_, [this](int lane, uint32_t point, const std::string &reason, int fault) {
+    report(lane, point, reason, fault);
+  });
+  CUcontext context = context_;
+  submitters_ = std::make_unique<Workers>(kSubmitters, [context] { driver().p_cuCtxSetCurrent(context); });
+}
+
+// Tells JavaScript that a submission is over, from any thread. `fault` is the source that could not be read, or -1.
+void Device::report(int lane, uint32_t point, const std::string &reason, int fault) {
+  ended_.BlockingCall([this, lane, point, reason, fault](Napi::Env env, Napi::Function call) {
+    if (--inFlight_ == 0) ended_.Unref(env);
+    call.Call({Number::New(env, lane), Number::New(env, point), Napi::String::New(env, reason), Number::New(env, fault)});
   });
 }
 
@@ -69,6 +104,7 @@ Device::~Device() { destroy(); }
 
 void Device::destroy() {
   if (!watcher_) return;
+  submitters_.reset();
   watcher_.reset();
   ended_.Release();
   // What fails here fails because the context is lost; destroying it frees all that it owned.
@@ -180,40 +216,53 @@ Value Device::loadKernel(const CallbackInfo &info) {
     CU(cuModuleGetFunction, &kernel, module, name.c_str());
     if (shared > 48 * 1024)
       CU(cuFuncSetAttribute, kernel, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared);
+    std::lock_guard<std::mutex> lock(kernelsMutex_);
     kernels_.push_back(kernel);
   });
   return Number::New(env, (double)(kernels_.size() - 1));
 }
 
-void Device::run(Lane &lane, const double *commands, size_t count, unsigned char *arguments, size_t argumentBytes) {
-  auto pointer = [](double value) { return (CUdeviceptr)value; };
-  for (size_t at = 0; at < count;) {
-    const double *c = commands + at;
+CUfunction Device::kernel(size_t index) {
+  std::lock_guard<std::mutex> lock(kernelsMutex_);
+  return kernels_.at(index);
+}
+
+// Carries out a lane's commands. Returns the source that could not be read, or -1.
+int Device::run(Lane &lane) {
+  const auto pointer = [](double value) { return (CUdeviceptr)value; };
+  const auto host = [](double value) { return (void *)(uintptr_t)value; };
+  auto &[commands, arguments, sources] = lane.submission;
+  int fault = -1;
+  for (size_t at = 0; at < commands.size();) {
+    const double *c = commands.data() + at;
     switch ((Op)(int)c[0]) {
     case Op::Launch: {
       // kernel, grid x, grid z, threads, shared bytes, offset and size of the argument
       size_t offset = (size_t)c[6], size = (size_t)c[7];
-      if ((size_t)c[1] >= kernels_.size() || offset + size > argumentBytes)
-        throw std::out_of_range("a command list launches what is not there");
-      void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, arguments + offset, CU_LAUNCH_PARAM_BUFFER_SIZE, &size,
+      if (offset + size > arguments.size()) throw std::out_of_range("a command list launches with what is not there");
+      void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, arguments.data() + offset, CU_LAUNCH_PARAM_BUFFER_SIZE, &size,
                        CU_LAUNCH_PARAM_END};
-      CU(cuLaunchKernel, kernels_[(size_t)c[1]], (unsigned)c[2], 1, (unsigned)c[3], (unsigned)c[4], 1, 1,
+      CU(cuLaunchKernel, kernel((size_t)c[1]), (unsigned)c[2], 1, (unsigned)c[3], (unsigned)c[4], 1, 1,
          (unsigned)c[5], lane.stream, nullptr, extra);
       at += 8;
       break;
     }
     case Op::Upload:
-      CU(cuMemcpyHtoDAsync, pointer(c[1]), (const void *)(uintptr_t)c[2], (size_t)c[3], lane.stream);
+      CU(cuMemcpyHtoDAsync, pointer(c[1]), host(c[2]), (size_t)c[3], lane.stream);
       at += 4;
       break;
     case Op::Download:
-      CU(cuMemcpyDtoHAsync, (void *)(uintptr_t)c[1], pointer(c[2]), (size_t)c[3], lane.stream);
+      CU(cuMemcpyDtoHAsync, host(c[1]), pointer(c[2]), (size_t)c[3], lane.stream);
       at += 4;
       break;
-    case Op::Wait:
-      CU(cuStreamWaitEvent, lane.stream, lanes_.at((size_t)c[1]).done, 0);
-      at += 2;
+    case Op::Wait: {
+      // lane, point: the event is that of the point, or of a later one, once its commands are with the stream
+      const Lane &other = lanes_.at((size_t)c[1]);
+      while ((int32_t)(other.given - (uint32_t)c[2]) < 0) pauseBriefly();
+      CU(cuStreamWaitEvent, lane.stream, other.done, 0);
+      at += 3;
       break;
+    }
     case Op::Clock: {
       size_t index = (size_t)c[1];
       while (lane.clock.size() <= index) {
@@ -225,33 +274,81 @@ void Device::run(Lane &lane, const double *commands, size_t count, unsigned char
       at += 2;
       break;
     }
+    case Op::Copy: {
+      // host, source, bytes
+      const Source &source = sources.at((size_t)c[2]);
+      const size_t bytes = (size_t)c[3];
+      if (bytes > source.bytes || !guardedCopy(host(c[1]), source.data, bytes)) {
+        std::memset(host(c[1]), 0, bytes);
+        if (fault < 0) fault = (int)c[2];
+      }
+      at += 4;
+      break;
+    }
+    case Op::Fill: {
+      // host, word, count
+      auto *words = (uint32_t *)host(c[1]);
+      std::fill(words, words + (size_t)c[3], (uint32_t)c[2]);
+      at += 4;
+      break;
+    }
     default:
       throw std::out_of_range("a command list has an unknown command");
     }
   }
+  return fault;
 }
 
-// submit(lane, commands: Float64Array, count, arguments: Uint32Array): the point that the lane reaches behind it.
+// Gives a lane's stream its commands, and tells JavaScript where that fails.
+void Device::carryOut(size_t index, uint32_t point) {
+  Lane &lane = lanes_[index];
+  try {
+    const int fault = run(lane);
+    CU(cuEventRecord, lane.done, lane.stream);
+    CU(cuStreamWriteValue32, lane.stream, deviceFlags_ + index * 64, point, CU_STREAM_WRITE_VALUE_DEFAULT);
+    lane.given = point;
+    watcher_->await({(int)index, point, fault, flags_ + index * 16, lane.stream});
+  } catch (const std::exception &error) {
+    lane.given = point;
+    report((int)index, point, error.what(), -1);
+  }
+}
+
+// submit(lane, commands: Float64Array, count, arguments: Uint32Array, sources: TypedArray[]): the point that the lane reaches
+// behind it. `ended` is told what becomes of it. The sources may not be written or given away until then.
 Value Device::submit(const CallbackInfo &info) {
   Napi::Env env = info.Env();
   enter(env);
-  size_t index = info[0].As<Number>().Uint32Value();
+  const size_t index = info[0].As<Number>().Uint32Value();
   if (index >= lanes_.size()) throw Napi::Error::New(env, "there is no such lane");
   Lane &lane = lanes_[index];
-  auto commands = info[1].As<Napi::Float64Array>();
-  auto arguments = info[3].As<Napi::Uint32Array>();
-  try {
-    run(lane, commands.Data(), info[2].As<Number>().Uint32Value(), (unsigned char *)arguments.Data(),
-        arguments.ByteLength());
-    CU(cuEventRecord, lane.done, lane.stream);
-    lane.point++;
-    CU(cuStreamWriteValue32, lane.stream, deviceFlags_ + index * 64, lane.point, CU_STREAM_WRITE_VALUE_DEFAULT);
-  } catch (const std::exception &error) {
-    throw Napi::Error::New(env, error.what());
+  if (lane.given != lane.point) throw Napi::Error::New(env, "the lane has a submission under way");
+  const auto commands = info[1].As<Napi::Float64Array>();
+  const auto arguments = info[3].As<Napi::Uint32Array>();
+  const auto given = info[4].As<Napi::Array>();
+  auto &submission = lane.submission;
+  submission.commands.assign(commands.Data(), commands.Data() + info[2].As<Number>().Uint32Value());
+  const auto *words = (const unsigned char *)arguments.Data();
+  submission.arguments.assign(words, words + arguments.ByteLength());
+  submission.sources.clear();
+  size_t copied = 0;
+  for (uint32_t i = 0, count = given.Length(); i < count; i++) {
+    napi_value source;
+    napi_typedarray_type type;
+    size_t length = 0;
+    void *data = nullptr;
+    if (napi_get_element(env, given, i, &source) != napi_ok ||
+        napi_get_typedarray_info(env, source, &type, &length, &data, nullptr, nullptr) != napi_ok)
+      throw Napi::TypeError::New(env, "a source is no typed array");
+    const size_t bytes = length * elementBytes(type);
+    submission.sources.push_back({data, bytes});
+    copied += bytes;
   }
+  const uint32_t point = ++lane.point;
   if (inFlight_++ == 0) ended_.Ref(env);
-  watcher_->await({(int)index, lane.point, flags_ + index * 16, lane.stream});
-  return Number::New(env, lane.point);
+  if (inFlight_ == 1 && copied <= kFewBytes) carryOut(index, point);
+  else submitters_->give([this, index, point] { carryOut(index, point); });
+  return Number::New(env, point);
 }
 
 // clock(lane, intervals): microseconds between neighbours of the moments that the lane's last submission recorded.

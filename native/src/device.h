@@ -3,6 +3,8 @@
 
 #include <napi.h>
 
+#include <atomic>
+#include <deque>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -10,19 +12,36 @@
 
 #include "driver.h"
 #include "watcher.h"
+#include "workers.h"
 
 namespace braid {
+
+// Commands of a list: an operation and its numbers. runtime/backends/cuda/commands.ts writes them.
+enum class Op : int { Launch = 1, Upload = 2, Download = 3, Wait = 4, Clock = 5, Copy = 6, Fill = 7 };
+
+// Memory of a caller's typed array. What JavaScript holds keeps it, unless it is detached or resized meanwhile.
+struct Source {
+  const void *data;
+  size_t bytes;
+};
+
+// What a lane is to do. A lane has one submission at a time, whose memory the next one takes over.
+struct Submission {
+  std::vector<double> commands;
+  std::vector<unsigned char> arguments;
+  std::vector<Source> sources;
+};
 
 struct Lane {
   CUstream stream = nullptr;
   // Recorded behind every submission; other lanes wait for it.
   CUevent done = nullptr;
   std::vector<CUevent> clock;
+  // Of the submission given last, and of that whose commands the stream has.
   uint32_t point = 0;
+  std::atomic<uint32_t> given{0};
+  Submission submission;
 };
-
-// Commands of a list: an operation and its numbers. runtime/backends/cuda/commands.ts writes them.
-enum class Op : int { Launch = 1, Upload = 2, Download = 3, Wait = 4, Clock = 5 };
 
 class Device : public Napi::ObjectWrap<Device> {
 public:
@@ -45,21 +64,27 @@ private:
 
   void enter(Napi::Env env) const;
   void destroy();
-  void run(Lane &lane, const double *commands, size_t count, unsigned char *arguments, size_t argumentBytes);
+  void carryOut(size_t index, uint32_t point);
+  int run(Lane &lane);
+  CUfunction kernel(size_t index);
+  void report(int lane, uint32_t point, const std::string &reason, int fault);
 
   CUdevice device_ = 0;
   CUcontext context_ = nullptr;
-  std::vector<Lane> lanes_;
+  std::deque<Lane> lanes_;
   // Where each lane's stream writes the point it has reached: pinned, and its address on the device.
   volatile uint32_t *flags_ = nullptr;
   CUdeviceptr deviceFlags_ = 0;
   std::vector<CUmodule> modules_;
+  // Threads launch kernels while JavaScript loads others.
+  std::mutex kernelsMutex_;
   std::vector<CUfunction> kernels_;
   std::unordered_map<double, void *> pinned_;
   Napi::ThreadSafeFunction ended_;
   // Submissions whose end JavaScript has not heard of: they keep the process alive.
   uint32_t inFlight_ = 0;
   std::unique_ptr<Watcher> watcher_;
+  std::unique_ptr<Workers> submitters_;
 };
 
 } // namespace braid

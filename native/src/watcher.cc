@@ -4,6 +4,8 @@
 #include <atomic>
 #include <chrono>
 
+#include "pause.h"
+
 namespace braid {
 
 using Clock = std::chrono::steady_clock;
@@ -46,12 +48,6 @@ bool Watcher::anyFailed(std::string &reason) const {
   return false;
 }
 
-static void pauseBriefly() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#endif
-}
-
 void Watcher::run() {
   driver().p_cuCtxSetCurrent(context_);
   auto lastEnd = Clock::now();
@@ -73,7 +69,7 @@ void Watcher::run() {
     auto now = Clock::now();
     if (over != pending_.end()) {
       std::atomic_thread_fence(std::memory_order_acquire);
-      for (auto it = over; it != pending_.end(); ++it) report_(it->lane, it->point, "");
+      for (auto it = over; it != pending_.end(); ++it) report_(it->lane, it->point, "", it->fault);
       pending_.erase(over, pending_.end());
       lastEnd = now;
       continue;
@@ -82,7 +78,7 @@ void Watcher::run() {
       lastAsked = now;
       std::string reason;
       if (anyFailed(reason)) {
-        for (const auto &awaited : pending_) report_(awaited.lane, awaited.point, reason);
+        for (const auto &awaited : pending_) report_(awaited.lane, awaited.point, reason, awaited.fault);
         pending_.clear();
         continue;
       }

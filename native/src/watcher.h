@@ -16,14 +16,16 @@ namespace braid {
 struct Awaited {
   int lane;
   uint32_t point;
+  // A source that could not be read, or -1.
+  int fault;
   volatile uint32_t *flag;
   CUstream stream;
 };
 
 class Watcher {
 public:
-  // `report` is called in the watcher's thread: the lane, its point, and what failed (empty where nothing did).
-  using Report = std::function<void(int, uint32_t, const std::string &)>;
+  // `report` is called in the watcher's thread: the lane, its point, what failed (empty where nothing did), the fault.
+  using Report = std::function<void(int, uint32_t, const std::string &, int)>;
 
   Watcher(CUcontext context, Report report);
   ~Watcher();

@@ -1,13 +1,15 @@
 import { join } from 'node:path';
 import { CudaBackend, findCuda, type FoundCuda } from '../../runtime/backends/cuda/index.js';
+import { toBraidError } from '../../runtime/errors.js';
 import { BraidError, WebGpuBackend, type Backend } from '../../runtime/index.js';
 import type { DeviceInfo } from '../api.js';
 import { readTiles } from '../tuning/files.js';
 import { cacheFolder } from './cache.js';
 import { openDevice, requireAdapter, type AdapterChoice, type Attempt } from './discover.js';
+import { openFastest } from './fastest.js';
 import { pacePolling, POLL_MS } from './polling.js';
 
-/** `auto`: CUDA where it is to be had, WebGPU otherwise. */
+/** `auto`: the faster of the two, where both are to be had. */
 export const BACKENDS = ['webgpu', 'cuda', 'auto'] as const;
 export type BackendChoice = (typeof BACKENDS)[number];
 
@@ -32,17 +34,22 @@ export interface OpenedBackend {
 
 /** @throws BraidError DEVICE_UNAVAILABLE, saying what is missing and what would help. */
 export async function openBackend(choice: DeviceChoice): Promise<OpenedBackend> {
-  const { backend, lanes } = choice;
-  if (backend !== 'cuda' && backend !== 'auto') return openWebGpu(choice);
-  const found = findCuda();
-  if (!('reason' in found)) return openCuda(found, lanes);
-  const missing = `the backend cuda is not available: ${found.reason}`;
-  if (backend === 'cuda') {
-    const fix = found.fix === undefined ? '' : `; fix: ${found.fix}`;
-    throw new BraidError('DEVICE_UNAVAILABLE', `${missing}${fix}`);
+  const { backend } = choice;
+  if (backend === 'auto') {
+    return openFastest([
+      { name: 'cuda', open: () => openCuda(choice) },
+      { name: 'webgpu', open: () => openWebGpu(choice) },
+    ]);
   }
-  const opened = await openWebGpu(choice);
-  return { ...opened, info: { ...opened.info, origin: `${opened.info.origin}; ${missing}` } };
+  if (backend !== 'cuda') return openWebGpu(choice);
+  try {
+    return await openCuda(choice);
+  } catch (cause) {
+    const { code, message } = toBraidError(cause);
+    throw code === 'DEVICE_UNAVAILABLE'
+      ? new BraidError(code, `the backend cuda is not available: ${message}`, { cause })
+      : cause;
+  }
 }
 
 async function openWebGpu(choice: DeviceChoice): Promise<OpenedBackend> {
@@ -61,7 +68,12 @@ async function openWebGpu(choice: DeviceChoice): Promise<OpenedBackend> {
   };
 }
 
-function openCuda(found: FoundCuda, lanes: number | undefined): OpenedBackend {
+async function openCuda({ lanes }: DeviceChoice): Promise<OpenedBackend> {
+  const found = findCuda();
+  if ('reason' in found) {
+    const fix = found.fix === undefined ? '' : `; fix: ${found.fix}`;
+    throw new BraidError('DEVICE_UNAVAILABLE', `${found.reason}${fix}`);
+  }
   const backend = new CudaBackend(found, {
     cacheFolder: join(cacheFolder(), 'cubins'),
     ...(lanes === undefined ? {} : { lanes }),

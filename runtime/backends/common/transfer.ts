@@ -6,6 +6,11 @@ import { allocate, bytesOf, readNumber, writeNumber, type DataType, type TensorD
 /** Types whose host bytes are their device bytes. */
 const IDENTICAL: ReadonlySet<DataType> = new Set(['float32', 'int32', 'uint32', 'int64', 'uint64']);
 
+/** Whether elements of a type lie on the device byte by byte as they do on the host. */
+export function keepsBytes(dtype: DataType): boolean {
+  return IDENTICAL.has(dtype);
+}
+
 /** Writes host elements into mapped device memory at `byteOffset`, widening or narrowing where the types differ. */
 export function writeToDevice(dtype: DataType, data: TensorData, target: ArrayBuffer, byteOffset: number): void {
   if (IDENTICAL.has(dtype)) {

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { TensorData } from '../../graph/dtype.js';
 import { HEADER } from './translate.js';
 
 /** A GPU that the driver knows. */
@@ -49,8 +50,18 @@ export interface NativeDevice {
   pin(bytes: number): Pinned;
   unpin(address: number, buffer: ArrayBuffer): void;
   loadKernel(cubin: Uint8Array, name: string, sharedBytes: number): number;
-  /** Puts commands on a lane; the point that the lane reaches when they are over. */
-  submit(lane: number, commands: Float64Array, count: number, kernelArguments: Uint32Array): number;
+  /**
+   * Puts commands on a lane, one submission at a time; the point that the lane reaches when they are over. A thread carries
+   * them out, unless nothing else is in flight and there is little to copy. Copies read the `sources`, which have to stay
+   * as they are until `ended` is called; from one that is detached or resized before come zeros, and its number.
+   */
+  submit(
+    lane: number,
+    commands: Float64Array,
+    count: number,
+    kernelArguments: Uint32Array,
+    sources: readonly TensorData[],
+  ): number;
   /** Microseconds between the moments that the lane's last submission recorded. */
   clock(lane: number, intervals: number): Float64Array;
   close(): void;
@@ -67,7 +78,8 @@ export interface NativeAddon {
   readonly Device: new (
     ordinal: number,
     lanes: number,
-    ended: (lane: number, point: number, reason: string) => void,
+    /** `fault`: a source that could not be read; -1 where all could. */
+    ended: (lane: number, point: number, reason: string, fault: number) => void,
   ) => NativeDevice;
 }
 

@@ -1,5 +1,5 @@
 /** Operations of a command list, with how many numbers follow each; native/src/device.h has the same. */
-export const OPERATIONS = { launch: 1, upload: 2, download: 3, wait: 4, clock: 5 } as const;
+export const OPERATIONS = { launch: 1, upload: 2, download: 3, wait: 4, clock: 5, copy: 6, fill: 7 } as const;
 
 export interface Launch {
   readonly kernel: number;
@@ -42,9 +42,19 @@ export class CommandList {
     this.#add(OPERATIONS.download, host, device, bytes);
   }
 
-  /** Waits on the device for everything that `lane` has been given so far. */
-  wait(lane: number): void {
-    this.#add(OPERATIONS.wait, lane);
+  /** Waits on the device for everything that `lane` has been given up to `point`. */
+  wait(lane: number, point: number): void {
+    this.#add(OPERATIONS.wait, lane, point);
+  }
+
+  /** Copies a source of the submission to pinned host memory. */
+  copy(host: number, source: number, bytes: number): void {
+    this.#add(OPERATIONS.copy, host, source, bytes);
+  }
+
+  /** Writes `count` words of one value to pinned host memory. */
+  fill(host: number, word: number, count: number): void {
+    this.#add(OPERATIONS.fill, host, word, count);
   }
 
   /** Records moment `index` of the lane's clock. */
@@ -52,12 +62,22 @@ export class CommandList {
     this.#add(OPERATIONS.clock, index);
   }
 
+  /** Commands of another list. */
+  append({ numbers, count }: CommandList): void {
+    this.#reserve(count);
+    this.#numbers.set(numbers.subarray(0, count), this.#count);
+    this.#count += count;
+  }
+
+  #reserve(more: number): void {
+    if (this.#count + more <= this.#numbers.length) return;
+    const grown = new Float64Array(2 * Math.max(this.#numbers.length, more));
+    grown.set(this.#numbers);
+    this.#numbers = grown;
+  }
+
   #add(...numbers: readonly number[]): void {
-    if (this.#count + numbers.length > this.#numbers.length) {
-      const grown = new Float64Array(2 * this.#numbers.length);
-      grown.set(this.#numbers);
-      this.#numbers = grown;
-    }
+    this.#reserve(numbers.length);
     for (const n of numbers) this.#numbers[this.#count++] = n;
   }
 }

@@ -27,7 +27,7 @@ export class CudaContext {
   constructor(found: FoundCuda, cubins: CubinCache, lanes: number, budgetOf: (freeBytes: number) => number) {
     let device: NativeDevice | undefined;
     try {
-      device = new found.addon.Device(0, lanes, (lane, point, reason) => this.#reached(lane, point, reason));
+      device = new found.addon.Device(0, lanes, (...ended) => this.#reached(...ended));
       this.device = device;
       this.budgetBytes = budgetOf(device.limits().freeBytes);
       this.#regionsAddress = device.alloc(this.budgetBytes);
@@ -98,10 +98,10 @@ export class CudaContext {
     return this.#regionsAddress + lease.offset;
   }
 
-  #reached(lane: number, point: number, reason: string): void {
+  #reached(lane: number, point: number, reason: string, fault: number): void {
     if (reason === '') this.#regions.passed({ lane, point });
     else this.failed(reason);
-    this.lanes[lane]!.reached(point, reason);
+    this.lanes[lane]!.reached(point, reason, fault);
   }
 
   close(): void {

@@ -1,3 +1,4 @@
+import { ERROR_HEADER_WORDS } from '../../../shaders/errors.js';
 import type { DeviceCaps } from '../../compile/kernel.js';
 import { waveBindings, type Plan } from '../../compile/plan.js';
 import { deviceBytes, type Storage } from '../../compile/view.js';
@@ -10,6 +11,7 @@ import { layoutWave, lifetimes, mostRows, type WaveLayout } from '../common/layo
 import type { DispatchGroup } from '../common/schedule.js';
 import { ERROR_HEADER_BYTES, ERROR_RECORD_BYTES, WaveData, type Readback } from '../common/wave-data.js';
 import type { CudaContext } from './context.js';
+import { WaveInputs, type Sources } from './inputs.js';
 import { pinnedBytes, type CudaLane } from './lanes.js';
 import { groupLaunches, Launches } from './launches.js';
 import { CudaWeights } from './weights.js';
@@ -72,6 +74,7 @@ export class CudaExecutable implements Executable {
   readonly #host: CudaHost;
   readonly #plan: Plan;
   readonly #data: WaveData;
+  readonly #inputs: WaveInputs;
   readonly #lives: ReadonlyMap<Storage, { first: number; last: number }>;
   readonly #colors: ReadonlyMap<Storage, number>;
   readonly #layouts = new Map<string, WaveLayout>();
@@ -85,6 +88,7 @@ export class CudaExecutable implements Executable {
     this.#plan = plan;
     this.#loaded = loaded;
     this.#data = new WaveData(plan);
+    this.#inputs = new WaveInputs(plan);
     this.#lives = lifetimes(plan, loaded.groups);
     // One stretch holds all temporaries: CUDA does not mind that a kernel reads and writes apart in it.
     this.#colors = new Map([...this.#lives.keys()].map((storage) => [storage, 0]));
@@ -193,11 +197,11 @@ export class CudaExecutable implements Executable {
   }
 
   async submit(
-    wave: Wave,
+    given: Wave,
     timing: Timing = 'none',
     onSubmitted: (at: number) => void = () => {},
   ): Promise<WaveOutcome> {
-    const layout = this.#layoutFor(wave.bindings);
+    const layout = this.#layoutFor(given.bindings);
     const loaded = await this.#ready();
     const { context } = loaded;
     const lane = await context.acquireLane();
@@ -206,6 +210,8 @@ export class CudaExecutable implements Executable {
       let point = 0;
       let submission: Submission;
       const begunAt = performance.now();
+      const gone = this.#inputs.gone(given);
+      const wave = this.#inputs.without(given, gone);
       try {
         submission = this.#send(wave, timing, layout, lane, lease, loaded);
         point = submission.point;
@@ -215,9 +221,11 @@ export class CudaExecutable implements Executable {
       }
       const submittedAt = performance.now();
       onSubmitted(submittedAt);
-      await submission.ended;
+      const fault = await submission.ended;
       const doneAt = performance.now();
-      return this.#outcome(wave, timing, lane, loaded, { ...submission, begunAt, submittedAt, doneAt });
+      for (const [query, error] of this.#inputs.gone(wave)) gone.set(query, error);
+      if (fault >= 0) gone.set(...this.#inputs.unreadable(submission.sources, wave, fault));
+      return this.#outcome(wave, timing, lane, loaded, { ...submission, gone, begunAt, submittedAt, doneAt });
     } catch (error) {
       if (error instanceof BraidError) throw error;
       const reason = error instanceof Error ? error.message : String(error);
@@ -247,18 +255,17 @@ export class CudaExecutable implements Executable {
     const records = this.#data.recordsOf(wave);
     const checks = records.rows + records.queries > 0;
     const errors = lane.enterErrors(records.rows + records.queries);
-    this.#data.stage(
-      wave,
-      staging.buffer,
-      errors.epoch,
-      starts.map((start) => STAGING_HEADER_BYTES + start),
-    );
+    new Uint32Array(staging.buffer, 0, ERROR_HEADER_WORDS).set([0, errors.epoch, records.rows, 0]);
     const input = context.addressOf(lease);
     const arena = input + alignUp(layout.inputBytes, REGION_ALIGNMENT);
     commands.clear();
-    for (const fence of new Set(lease.waits.map((f) => f.lane))) commands.wait(fence);
+    for (const fence of lease.waits) commands.wait(fence.lane, fence.point);
     if (checks) commands.upload(errors.address, staging.address, ERROR_HEADER_BYTES);
-    if (inputEnd > 0) commands.upload(input, staging.address + STAGING_HEADER_BYTES, inputEnd);
+    const sources = this.#inputs.encode(
+      wave,
+      { staging, offset: STAGING_HEADER_BYTES, device: input, starts, end: inputEnd },
+      commands,
+    );
     const baseOf = (storage: Storage): number => baseIn(layout, weights, storage);
     const words = launches.arguments(wave.bindings, layout, baseOf, [
       ['in', { address: input, bytes: Math.max(16, layout.inputBytes) }],
@@ -279,7 +286,8 @@ export class CudaExecutable implements Executable {
     }
     const uploadBytes = inputEnd + (checks ? ERROR_HEADER_BYTES : 0);
     return {
-      ...lane.submit(words),
+      ...lane.submit(words, sources.arrays),
+      sources,
       readback,
       epoch: errors.epoch,
       mapped: target.buffer,
@@ -289,10 +297,12 @@ export class CudaExecutable implements Executable {
   }
 
   #outcome(wave: Wave, timing: Timing, lane: CudaLane, loaded: Loaded, ended: EndedSubmission): WaveOutcome {
-    const { readback, mapped, epoch, launches, begunAt, submittedAt, doneAt, uploadBytes } = ended;
+    const { readback, mapped, epoch, launches, gone, begunAt, submittedAt, doneAt, uploadBytes } = ended;
     const intervals = timing === 'none' ? 0 : timing === 'wave' ? 1 : launches;
     const times = intervals > 0 ? loaded.context.device.clock(lane.index, intervals) : new Float64Array();
-    const results = this.#data.results(wave, mapped, readback.offsets, epoch);
+    const results = this.#data
+      .results(wave, mapped, readback.offsets, epoch)
+      .map((result, q) => (gone.has(q) ? { error: gone.get(q)! } : result));
     return {
       results,
       begunAt,
@@ -335,7 +345,8 @@ function encode(launches: Launches, timing: Timing, { commands }: CudaLane, bind
 
 interface Submission {
   readonly point: number;
-  readonly ended: Promise<void>;
+  readonly ended: Promise<number>;
+  readonly sources: Sources;
   readonly readback: Readback;
   readonly epoch: number;
   readonly mapped: ArrayBuffer;
@@ -344,6 +355,8 @@ interface Submission {
 }
 
 interface EndedSubmission extends Submission {
+  /** Errors of queries whose inputs were not there to be read. */
+  readonly gone: ReadonlyMap<number, BraidError>;
   readonly begunAt: number;
   readonly submittedAt: number;
   readonly doneAt: number;

@@ -1,3 +1,4 @@
+import type { TensorData } from '../../graph/dtype.js';
 import { ERROR_HEADER_BYTES, ERROR_RECORD_BYTES, LAST_EPOCH } from '../common/wave-data.js';
 import type { NativeDevice, Pinned } from './addon.js';
 import { CommandList } from './commands.js';
@@ -42,7 +43,7 @@ export class CudaLane {
   readonly #device: NativeDevice;
   #errors = { address: 0, bytes: 0 };
   #epoch = 0;
-  #ended: { readonly point: number; settle(reason: string): void } | undefined;
+  #ended: { readonly point: number; settle(reason: string, fault: number): void } | undefined;
 
   constructor(device: NativeDevice, index: number) {
     this.#device = device;
@@ -78,20 +79,27 @@ export class CudaLane {
     return this.#errors.bytes;
   }
 
-  /** Sends the commands off; resolves once they are over. @throws Error what CUDA says is wrong. */
-  submit(kernelArguments: Uint32Array): { readonly point: number; readonly ended: Promise<void> } {
-    const point = this.#device.submit(this.index, this.commands.numbers, this.commands.count, kernelArguments);
-    const ended = new Promise<void>((resolve, reject) => {
-      this.#ended = { point, settle: (reason) => (reason === '' ? resolve() : reject(new Error(reason))) };
+  /**
+   * Sends the commands off; `ended` resolves once they are over, with the source that could not be read (-1: all could).
+   * It rejects with what CUDA says is wrong.
+   */
+  submit(
+    kernelArguments: Uint32Array,
+    sources: readonly TensorData[],
+  ): { readonly point: number; readonly ended: Promise<number> } {
+    const { numbers, count } = this.commands;
+    const point = this.#device.submit(this.index, numbers, count, kernelArguments, sources);
+    const ended = new Promise<number>((resolve, reject) => {
+      this.#ended = { point, settle: (reason, fault) => (reason === '' ? resolve(fault) : reject(new Error(reason))) };
     });
     return { point, ended };
   }
 
   /** Called by the device's thread through the event loop. */
-  reached(point: number, reason: string): void {
+  reached(point: number, reason: string, fault: number): void {
     const waiting = this.#ended;
     if (!waiting || waiting.point !== point) return;
     this.#ended = undefined;
-    waiting.settle(reason);
+    waiting.settle(reason, fault);
   }
 }

@@ -7,7 +7,7 @@ import type { DispatchTime } from '../backend.js';
 import type { WaveLayout } from '../common/layout.js';
 import { ParameterBlocks } from '../common/parameters.js';
 import { groupSteps, type DispatchGroup } from '../common/schedule.js';
-import type { CommandList, Launch } from './commands.js';
+import { CommandList, type Launch } from './commands.js';
 import type { CudaKernel, KernelCache } from './kernels.js';
 
 /** Bytes of arguments that every driver gives a kernel. */
@@ -54,6 +54,12 @@ export function groupLaunches(
   );
 }
 
+/** The launches at some sizes, and as commands. */
+interface Calls {
+  readonly calls: readonly Call[];
+  readonly commands: CommandList;
+}
+
 /** A launch at some sizes, and the group it is of. */
 interface Call {
   readonly group: number;
@@ -69,7 +75,7 @@ export class Launches {
   readonly #parameters: ParameterBlocks;
   /** Where arguments name a stretch, in words, by the stretch's name. */
   readonly #places = new Map<string, number[]>();
-  readonly #calls = new Map<string, readonly Call[]>();
+  readonly #calls = new Map<string, Calls>();
   #words: Uint32Array = new Uint32Array();
   #wordsFor = '';
   #layoutFor: WaveLayout | undefined;
@@ -117,11 +123,12 @@ export class Launches {
     return this.#groups.length;
   }
 
-  #callsFor(bindings: Bindings): readonly Call[] {
+  #callsFor(bindings: Bindings): Calls {
     const key = [...bindings.values()].join(' ');
     let calls = this.#calls.get(key);
     if (!calls) {
-      calls = this.#groups.flatMap((_, g) => this.#callOf(g, bindings));
+      calls = { calls: this.#groups.flatMap((_, g) => this.#callOf(g, bindings)), commands: new CommandList() };
+      for (const { launch } of calls.calls) calls.commands.launch(launch);
       if (this.#calls.size >= MOST_SIZES) this.#calls.clear();
       this.#calls.set(key, calls);
     }
@@ -174,9 +181,13 @@ export class Launches {
     return words;
   }
 
-  /** Appends the launches. `between` is called in front of each and behind the last. Returns how many there are. */
-  encode(commands: CommandList, bindings: Bindings, between: (index: number) => void = () => {}): number {
-    const calls = this.#callsFor(bindings);
+  /** Appends the launches. `between`, where given, is called in front of each and behind the last. Returns how many there are. */
+  encode(commands: CommandList, bindings: Bindings, between?: (index: number) => void): number {
+    const { calls, commands: launches } = this.#callsFor(bindings);
+    if (!between) {
+      commands.append(launches);
+      return calls.length;
+    }
     calls.forEach(({ launch }, i) => {
       between(i);
       commands.launch(launch);
@@ -187,7 +198,7 @@ export class Launches {
 
   /** What each launch had to do, beside the microseconds that it took. */
   times(us: ArrayLike<number>, bindings: Bindings): DispatchTime[] {
-    return this.#callsFor(bindings).map(({ group, program }, i): DispatchTime => {
+    return this.#callsFor(bindings).calls.map(({ group, program }, i): DispatchTime => {
       const steps = this.#groups[group]!.steps.map(({ step }) => step);
       return {
         program: program.key,

@@ -106,3 +106,17 @@ describe.each(PRECISIONS)('products of $products', ({ products, has }) => {
     await plain.close();
   });
 });
+
+describe('products of float16 where a device has TF32 alone', () => {
+  it('are those of TF32, which has all the bits and the range, with a notice', async () => {
+    const backend = await openBackend({ software: true });
+    const tf32 = backend.caps.tf32 ?? { workgroupBytes: 2 ** 17, byGroups: false };
+    Object.defineProperty(backend, 'caps', { value: { ...backend.caps, multipliesHalves: false, tf32 } });
+    const engine = new GraphEngine(backend);
+    const model = await engine.load(layer(new Random(), 20, 24, 1), { products: 'float16' });
+    const { notices, precision } = await model.summary();
+    expect(notices).toContain('products of float16 were asked for; this device has none, and computes them in tf32');
+    expect(precision.products).toBe('tf32');
+    await engine.close();
+  });
+});

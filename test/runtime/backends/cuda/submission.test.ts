@@ -1,0 +1,67 @@
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { beforeAll, describe, expect, it } from 'vitest';
+
+const build = resolve('native', 'build');
+const addon = resolve(build, 'braid_cuda.node');
+const driver = resolve(build, 'driver');
+const script = resolve('test', 'support', 'submissions.mjs');
+
+interface Ended {
+  readonly point: number;
+  readonly reason: string;
+  readonly fault: number;
+}
+
+interface Report {
+  readonly roundTrips: number;
+  readonly takesOver: boolean;
+  readonly shrinks: { readonly reason: string; readonly fault: number; readonly zeros: boolean };
+  readonly detached: Ended;
+  readonly noKernel: Ended;
+  readonly unknown: Ended;
+  readonly afterwards: Ended;
+  readonly noArray: string;
+  readonly noLane: string;
+  readonly busy: string;
+}
+
+// Where the addon is built: over a driver without a device, so that no GPU is needed.
+describe.skipIf(!existsSync(addon) || !existsSync(driver))('submissions to the CUDA addon', () => {
+  let report: Report;
+  beforeAll(async () => {
+    const env = { ...process.env, LD_LIBRARY_PATH: driver };
+    const { stdout } = await promisify(execFile)(process.execPath, [script, addon], { env });
+    report = JSON.parse(stdout) as Report;
+  }, 60_000);
+
+  it('carry the bytes of callers to the device, on this thread and on others', () => {
+    expect(report.roundTrips).toBe(0);
+  });
+
+  it('wait for what another lane has been given before', () => {
+    expect(report.takesOver).toBe(true);
+  });
+
+  it('tell of a buffer that is resized while it is read, and go on with zeros', () => {
+    expect(report.shrinks).toEqual({ reason: '', fault: 1, zeros: true });
+  });
+
+  it('tell of a buffer that was detached before', () => {
+    expect(report.detached).toMatchObject({ reason: '', fault: 0 });
+  });
+
+  it('tell of what fails, and the lane can be used again', () => {
+    expect(report.noKernel).toMatchObject({ fault: -1, reason: expect.not.stringMatching(/^$/) });
+    expect(report.unknown.reason).toContain('unknown command');
+    expect(report.afterwards).toMatchObject({ reason: '', fault: -1, point: report.unknown.point + 1 });
+  });
+
+  it('are refused where they make no sense', () => {
+    expect(report.noArray).toContain('no typed array');
+    expect(report.noLane).toContain('no such lane');
+    expect(report.busy).toContain('under way');
+  });
+});

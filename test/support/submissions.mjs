@@ -1,0 +1,145 @@
+/**
+ * Submissions to the CUDA addon over a driver without a device, told as JSON; a process of its own, which the linker shows
+ * that driver. Run by test/runtime/backends/cuda/submission.test.ts: node submissions.mjs ADDON
+ */
+import { createRequire } from 'node:module';
+
+const { Device } = createRequire(import.meta.url)(process.argv[2]);
+const LANES = 4;
+const MEGABYTE = 2 ** 20;
+const [UPLOAD, DOWNLOAD, LAUNCH, WAIT, COPY, FILL] = [2, 3, 1, 4, 6, 7];
+const waiting = new Map();
+const device = new Device(0, LANES, (lane, point, reason, fault) => {
+  waiting.get(lane)({ point, reason, fault });
+  waiting.delete(lane);
+});
+const noArguments = new Uint32Array();
+
+/** Resolves with what became of the submission. */
+function submit(lane, commands, sources = []) {
+  device.submit(lane, Float64Array.from(commands), commands.length, noArguments, sources);
+  return new Promise((resolve) => waiting.set(lane, resolve));
+}
+
+/** Memory for so many bytes on the way up, on the device, and on the way back. */
+function memoryOf(bytes) {
+  return { up: device.pin(bytes), on: device.alloc(bytes), down: device.pin(bytes) };
+}
+
+function noise(bytes, seed) {
+  const words = new Uint32Array(bytes / 4);
+  let state = seed;
+  for (let i = 0; i < words.length; i++) words[i] = state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+  return new Uint8Array(words.buffer);
+}
+
+function thrown(call) {
+  try {
+    call();
+    return '';
+  } catch (error) {
+    return error.message;
+  }
+}
+
+/** Small ones on this thread, large ones on others: bytes have to come back as they went. */
+async function roundTrips() {
+  const memories = Array.from({ length: LANES }, () => memoryOf(2 * MEGABYTE));
+  let wrong = 0;
+  for (let round = 0; round < 20; round++) {
+    const sizes = memories.map((_, lane) => (round % 2 === 0 ? 1024 : MEGABYTE) + 4 * lane);
+    const sent = sizes.map((bytes, lane) => noise(bytes, 97 * round + lane));
+    await Promise.all(
+      memories.map(({ up, on, down }, lane) => {
+        const [bytes, source] = [sizes[lane], sent[lane]];
+        const half = Math.floor(bytes / 8) * 4;
+        // Views in the middle of a buffer, of elements of several sizes.
+        const sources = [new Uint32Array(source.buffer, 0, half / 4), source.subarray(half)];
+        const commands = [COPY, up.address, 0, half, COPY, up.address + half, 1, bytes - half];
+        commands.push(
+          FILL,
+          up.address + bytes,
+          7 + lane,
+          3,
+          UPLOAD,
+          on,
+          up.address,
+          bytes + 12,
+          DOWNLOAD,
+          down.address,
+          on,
+          bytes + 12,
+        );
+        return submit(lane, commands, sources);
+      }),
+    );
+    memories.forEach(({ down }, lane) => {
+      const bytes = sizes[lane];
+      const same = Buffer.from(down.buffer, 0, bytes).equals(sent[lane]);
+      const filled = new Uint32Array(down.buffer, bytes, 3).every((word) => word === 7 + lane);
+      if (!same || !filled) wrong++;
+    });
+  }
+  return wrong;
+}
+
+/** A wave takes memory of another lane's that is still being copied: it may begin only once that one has. */
+async function takesOver() {
+  const [first, second] = [memoryOf(32 * MEGABYTE), memoryOf(1024)];
+  const slow = noise(32 * MEGABYTE, 1);
+  const point = device.submit(
+    0,
+    Float64Array.from([COPY, first.up.address, 0, slow.length, UPLOAD, first.on, first.up.address, slow.length]),
+    8,
+    noArguments,
+    [slow],
+  );
+  const done = new Promise((resolve) => waiting.set(0, resolve));
+  const over = submit(1, [WAIT, 0, point, DOWNLOAD, second.down.address, first.on, 1024]);
+  await Promise.all([done, over]);
+  return Buffer.from(second.down.buffer, 0, 1024).equals(slow.subarray(0, 1024));
+}
+
+/** A caller gives memory away while it is read. */
+async function shrinks() {
+  const { up, on } = memoryOf(64 * MEGABYTE);
+  const resizable = new ArrayBuffer(64 * MEGABYTE, { maxByteLength: 64 * MEGABYTE });
+  const [kept, shrunk] = [noise(1024, 3), new Uint8Array(resizable)];
+  const bytes = shrunk.length;
+  const ended = submit(
+    0,
+    [COPY, up.address, 0, 1024, COPY, up.address, 1, bytes, UPLOAD, on, up.address, bytes],
+    [kept, shrunk],
+  );
+  resizable.resize(0);
+  const { reason, fault } = await ended;
+  return { reason, fault, zeros: new Uint8Array(up.buffer).every((byte) => byte === 0) };
+}
+
+async function detached() {
+  const { up } = memoryOf(1024);
+  const data = noise(1024, 5);
+  structuredClone(data, { transfer: [data.buffer] });
+  return submit(0, [COPY, up.address, 0, 1024], [data]);
+}
+
+const report = {
+  roundTrips: await roundTrips(),
+  takesOver: await takesOver(),
+  shrinks: await shrinks(),
+  detached: await detached(),
+  noKernel: await submit(0, [LAUNCH, 5, 1, 1, 32, 0, 0, 0]),
+  unknown: await submit(0, [99]),
+  afterwards: await submit(0, []),
+  noArray: thrown(() => device.submit(0, new Float64Array(), 0, noArguments, [{}])),
+  noLane: thrown(() => device.submit(LANES, new Float64Array(), 0, noArguments, [])),
+};
+// What is under way is carried out before a device closes.
+const last = memoryOf(32 * MEGABYTE);
+waiting.set(0, () => {});
+device.submit(0, Float64Array.from([COPY, last.up.address, 0, 32 * MEGABYTE]), 4, noArguments, [
+  noise(32 * MEGABYTE, 9),
+]);
+report.busy = thrown(() => device.submit(0, new Float64Array(), 0, noArguments, []));
+device.close();
+console.log(JSON.stringify(report));
