@@ -15,8 +15,6 @@ export interface OuterTile {
   /** Rows and columns of an invocation come in groups of 4. */
   readonly threadM: number;
   readonly threadN: number;
-  /** Steps that lie in workgroup memory: of two, one is filled while the other is read. */
-  readonly steps: 1 | 2;
   /** Which k may lie past the end within a step: `none`, whole fours, or any. */
   readonly edge: KEdge;
   readonly a: Exclude<Loads, 'across'>;
@@ -31,51 +29,50 @@ export function outerThreads({ tileM, tileN, threadM, threadN }: OuterTile): num
 }
 
 /** Bytes of workgroup memory. */
-export function outerBytes({ tileM, tileN, tileK, steps }: OuterTile): number {
-  return 4 * (tileM + tileN) * tileK * steps;
+export function outerBytes({ tileM, tileN, tileK }: OuterTile): number {
+  return 4 * (tileM + tileN) * tileK;
 }
 
-/** What an invocation stages at once: four k of four rows of A, or four k of four columns of B. */
+/** What an invocation stages at once: four k of a row of A, or four columns of a k of B. */
 interface Unit {
   readonly enter: string;
   readonly fetch: string;
   readonly put: string;
 }
 
-/** Rows of A in units side by side, so that eight neighbours write neighbouring vectors. */
-const ROW_UNITS = 8;
+/**
+ * Vectors of rows that those of a step of four k lie further on, in turn: what neighbouring invocations write, rows of
+ * different k, is then in different banks.
+ */
+function turnOf(four: number, { tileM, threadM, tileK }: OuterTile): number {
+  const threadsM = tileM / threadM;
+  const isPower = (threadsM & (threadsM - 1)) === 0;
+  return isPower ? (four * Math.max(1, Math.floor(32 / tileK))) % threadsM : 0;
+}
 
 function unitOfA(u: string, at: string, tile: OuterTile): Unit {
-  const { tileM, tileK, edge } = tile;
+  const { tileK, edge } = tile;
   const fours = tileK / 4;
-  const threadsM = tileM / tile.threadM;
-  const quad = `(${at} % ${ROW_UNITS}u + ${at} / ${ROW_UNITS * fours}u * ${ROW_UNITS}u)`;
-  const four = `(${at} / ${ROW_UNITS}u % ${fours}u)`;
-  const isAlong = tile.a === 'along';
-  const register = (j: number): string => `p${u}_${j}`;
+  const threadsM = tile.tileM / tile.threadM;
+  const turn = turnOf(1, tile);
   const enter = [
-    `let a_quad${u} = ${quad};`,
-    `let a_k${u} = ${four} * 4u;`,
-    ...range(4).map((j) => `let a_at${u}_${j} = a_base + min(row0 + a_quad${u} * 4u + ${j}u, m - 1u) * a_row;`),
+    `let a_line${u} = ${at} / ${fours}u;`,
+    `let a_k${u} = ${at} % ${fours}u * 4u;`,
+    `let a_place${u} = (a_line${u} / 4u % ${threadsM}u) ^ (${at} % ${fours}u * ${turn}u % ${threadsM}u);`,
+    `let a_at${u} = a_base + min(row0 + a_line${u}, m - 1u) * a_row + a_k${u} * a_column;`,
   ].join('\n    ');
-  const fetch = range(4)
-    .map((j) =>
-      isAlong
-        ? `${register(j)} = load_a((a_at${u}_${j} + k_next + a_k${u}) / 4u);`
-        : `${register(j)} = vec4<f32>(${range(4)
-            .map((e) => `load_a(a_at${u}_${j} + (k_next + a_k${u} + ${e}u) * a_column)`)
-            .join(', ')});`,
-    )
-    .join(' ');
-  const value = (j: number, e: number): string => `${register(j)}.${'xyzw'[e]}`;
-  const inside = (e: number): string => `k_put + a_k${u}${edge === 'any' ? ` + ${e}u` : ''} < k`;
+  const fetch =
+    tile.a === 'along'
+      ? `p${u} = load_a((a_at${u} + k_next) / 4u);`
+      : `p${u} = vec4<f32>(${range(4)
+          .map((e) => `load_a(a_at${u} + (k_next + ${e}u) * a_column)`)
+          .join(', ')});`;
   const put = range(4)
     .map((e) => {
-      const column = `vec4<f32>(${range(4)
-        .map((j) => value(j, e))
-        .join(', ')})`;
-      const kept = edge === 'none' ? column : `select(vec4<f32>(), ${column}, ${inside(e)})`;
-      return `a_tile[filled][a_k${u} + ${e}u][a_quad${u} / ${threadsM}u][a_quad${u} % ${threadsM}u] = ${kept};`;
+      const value = `p${u}.${'xyzw'[e]}`;
+      const inside = `k_put + a_k${u}${edge === 'any' ? ` + ${e}u` : ''} < k`;
+      const kept = edge === 'none' ? value : `select(0.0, ${value}, ${inside})`;
+      return `a_tile[a_k${u} + ${e}u][a_line${u} / ${4 * threadsM}u][a_place${u}][a_line${u} % 4u] = ${kept};`;
     })
     .join(' ');
   return { enter, fetch, put };
@@ -85,85 +82,65 @@ function unitOfB(u: string, at: string, tile: OuterTile): Unit {
   const { tileN, edge } = tile;
   const groups = tileN / 4;
   const threadsN = tileN / tile.threadN;
-  const register = (j: number): string => `p${u}_${j}`;
   const isAcross = tile.b === 'across';
   const column = (e: number): string => `min(column0 + b_four${u} * 4u + ${e}u, n - 1u) * b_column`;
   const enter = [
     `let b_four${u} = ${at} % ${groups}u;`,
-    `let b_k${u} = ${at} / ${groups}u * 4u;`,
+    `let b_k${u} = ${at} / ${groups}u;`,
     ...(isAcross
-      ? [`let b_at${u} = b_base + min(column0 + b_four${u} * 4u, n - 4u);`]
-      : range(4).map((e) => `let b_at${u}_${e} = b_base + ${column(e)};`)),
+      ? [`let b_at${u} = b_base + min(column0 + b_four${u} * 4u, n - 4u) + b_k${u} * b_row;`]
+      : range(4).map((e) => `let b_at${u}_${e} = b_base + ${column(e)} + b_k${u} * b_row;`)),
   ].join('\n    ');
-  const fetch = range(4)
-    .map((j) => {
-      const k = `(k_next + b_k${u} + ${j}u) * b_row`;
-      return isAcross
-        ? `${register(j)} = load_b((b_at${u} + ${k}) / 4u);`
-        : `${register(j)} = vec4<f32>(${range(4)
-            .map((e) => `load_b(b_at${u}_${e} + ${k})`)
-            .join(', ')});`;
-    })
-    .join(' ');
-  const put = range(4)
-    .map((j) => {
-      const kept =
-        edge === 'none'
-          ? register(j)
-          : `select(vec4<f32>(), ${register(j)}, k_put + b_k${u}${edge === 'any' ? ` + ${j}u` : ''} < k)`;
-      return `b_tile[filled][b_k${u} + ${j}u][b_four${u} / ${threadsN}u][b_four${u} % ${threadsN}u] = ${kept};`;
-    })
-    .join(' ');
+  const fetch = isAcross
+    ? `p${u} = load_b((b_at${u} + k_next * b_row) / 4u);`
+    : `p${u} = vec4<f32>(${range(4)
+        .map((e) => `load_b(b_at${u}_${e} + k_next * b_row)`)
+        .join(', ')});`;
+  const kept = edge === 'none' ? `p${u}` : `select(vec4<f32>(), p${u}, k_put + b_k${u} < k)`;
+  const put = `b_tile[b_k${u}][b_four${u} / ${threadsN}u][b_four${u} % ${threadsN}u] = ${kept};`;
   return { enter, fetch, put };
 }
 
-/** Code that stages both operands: units are dealt out in turn, those of A first. */
+/** Code that stages both operands, each dealt to all invocations: few registers each, so that more workgroups fit. */
 function stage(tile: OuterTile): { readonly enter: string; readonly fetch: string; readonly put: string } {
   const threads = outerThreads(tile);
-  const unitsA = (tile.tileM * tile.tileK) / 16;
-  const unitsB = (tile.tileN * tile.tileK) / 16;
-  const rounds = range(Math.ceil((unitsA + unitsB) / threads)).map((round) => {
-    const first = round * threads;
-    const [beforeB, end] = [unitsA - first, unitsA + unitsB - first];
-    const name = String(round);
-    const a = beforeB > 0 ? unitOfA(name, `(thread + ${first}u)`, tile) : undefined;
-    const isMixed = beforeB > 0 && beforeB < threads;
-    const b =
-      beforeB < threads
-        ? unitOfB(name, beforeB >= 0 ? `(thread - min(thread, ${beforeB}u))` : `(thread + ${-beforeB}u)`, tile)
-        : undefined;
-    const guard = (code: string): string => (end < threads ? `if (thread < ${end}u) { ${code} }` : `{ ${code} }`);
-    const either = (of: 'fetch' | 'put'): string => {
-      if (isMixed) return guard(`if (thread < ${beforeB}u) { ${a![of]} } else { ${b![of]} }`);
-      return guard((a ?? b)![of]);
-    };
-    return {
-      enter: [a?.enter, b?.enter, ...range(4).map((j) => `var p${name}_${j} = vec4<f32>();`)].filter(Boolean),
-      fetch: either('fetch'),
-      put: either('put'),
-    };
-  });
+  const rounds = (count: number, unitOf: typeof unitOfA, operand: string): Unit[] =>
+    range(Math.ceil(count / threads)).map((r) => {
+      const { enter, fetch, put } = unitOf(`${operand}${r}`, `(thread + ${r * threads}u)`, tile);
+      const isWhole = (r + 1) * threads <= count;
+      const guard = (code: string): string =>
+        isWhole ? code : `if (thread + ${r * threads}u < ${count}u) { ${code} }`;
+      return { enter: `${enter}\n    var p${operand}${r} = vec4<f32>();`, fetch: guard(fetch), put: guard(put) };
+    });
+  const units = [
+    ...rounds((tile.tileM * tile.tileK) / 4, unitOfA, 'a'),
+    ...rounds((tile.tileN * tile.tileK) / 4, unitOfB, 'b'),
+  ];
   return {
-    enter: rounds.flatMap((r) => r.enter.map((line) => `    ${line}`)).join('\n'),
-    fetch: rounds.map((r) => `      ${r.fetch}`).join('\n'),
-    put: rounds.map((r) => `      ${r.put}`).join('\n'),
+    enter: units.map((u) => `    ${u.enter}`).join('\n'),
+    fetch: units.map((u) => `      ${u.fetch}`).join('\n'),
+    put: units.map((u) => `      ${u.put}`).join('\n'),
   };
 }
 
 /** See OuterTile. Loads of a step are on their way while the workgroup computes the one before. */
 export function outer(tile: OuterTile, parts: Parts): { shape: string; source: string } {
-  const { tileM, tileN, tileK, threadM, threadN, steps, edge } = tile;
+  const { tileM, tileN, tileK, threadM, threadN, edge } = tile;
   const threads = outerThreads(tile);
   const [threadsM, threadsN] = [tileM / threadM, tileN / threadN];
   const [rowGroups, columnGroups] = [range(threadM / 4), range(threadN / 4)];
   const units = stage(tile);
+  const rowAt = (kk: number): string => {
+    const turn = turnOf(Math.floor(kk / 4), tile);
+    return turn === 0 ? 'my_row' : `my_row ^ ${turn}u`;
+  };
   const registers = rowGroups.flatMap((g) => range(4).flatMap((r) => columnGroups.map((c) => ({ g, r, c }))));
   const name = ({ g, r, c }: (typeof registers)[number]): string => `s${g}_${r}_${c}`;
   const compute = range(tileK)
     .map((kk) =>
       [
-        ...rowGroups.map((g) => `let x${g} = a_tile[ready][${kk}][${g}][my_row];`),
-        ...columnGroups.map((c) => `let y${c} = b_tile[ready][${kk}][${c}][my_column];`),
+        ...rowGroups.map((g) => `let x${g} = a_tile[${kk}][${g}][${rowAt(kk)}];`),
+        ...columnGroups.map((c) => `let y${c} = b_tile[${kk}][${c}][my_column];`),
         ...registers.map((s) => `${name(s)} = fma(vec4<f32>(x${s.g}.${'xyzw'[s.r]}), y${s.c}, ${name(s)});`),
       ].join('\n        '),
     )
@@ -174,36 +151,10 @@ export function outer(tile: OuterTile, parts: Parts): { shape: string; source: s
     row: s.g * threadsM * 4 + s.r,
     column: s.c * threadsN * 4,
   }));
-  const single =
-    steps === 1
-      ? `    for (var k_put = 0u; k_put < k; k_put += ${tileK}u) {
-      workgroupBarrier();
-${units.put}
-      workgroupBarrier();
-      k_next = k_put + ${tileK}u;
-${units.fetch}
-${compute}
-    }
-    workgroupBarrier();`
-      : `    var k_put = 0u;
-${units.put}
-    workgroupBarrier();
-    while (true) {
-      k_next = k_put + ${tileK}u;
-${units.fetch}
-${compute}
-      if (k_next >= k) { break; }
-      k_put = k_next;
-      filled = 1u - filled;
-${units.put}
-      workgroupBarrier();
-      ready = 1u - ready;
-    }
-    workgroupBarrier();`;
   const source = wgsl`
 ${declarations(parts, { a: tile.a === 'along', b: tile.b === 'across' })}
-var<workgroup> a_tile: array<array<array<array<vec4<f32>, ${threadsM}>, ${threadM / 4}>, ${tileK}>, ${steps}>;
-var<workgroup> b_tile: array<array<array<array<vec4<f32>, ${threadsN}>, ${threadN / 4}>, ${tileK}>, ${steps}>;
+var<workgroup> a_tile: array<array<array<vec4<f32>, ${threadsM}>, ${threadM / 4}>, ${tileK}>;
+var<workgroup> b_tile: array<array<array<vec4<f32>, ${threadsN}>, ${threadN / 4}>, ${tileK}>;
 
 ${enterTiles(threads, tileM, tileN)}
 ${placeThread(threadsM, threadsN)}
@@ -211,17 +162,23 @@ ${placeThread(threadsM, threadsN)}
 ${placeTile(tileM, tileN)}
 ${units.enter}
 ${registers.map((s) => `    var ${name(s)} = vec4<f32>();`).join('\n')}
-    ${steps === 1 ? 'let' : 'var'} ready = 0u;
-    ${steps === 1 ? 'let' : 'var'} filled = 0u;
     var k_next = 0u;
 ${units.fetch}
-${single}
+    for (var k_put = 0u; k_put < k; k_put += ${tileK}u) {
+      workgroupBarrier();
+${units.put}
+      workgroupBarrier();
+      k_next = k_put + ${tileK}u;
+${units.fetch}
+${compute}
+    }
+    workgroupBarrier();
     let row = row0 + my_row * 4u;
     let column = column0 + my_column * 4u;
 ${storeAll(parts.vectors ? results : results.flatMap(({ value, row, column }) => range(4).map((i) => ({ value: `${value}.${'xyzw'[i]}`, row, column: column + i }))), parts)}
   }
 }`;
   const letters = `${LOADS_LETTERS[tile.a]}${LOADS_LETTERS[tile.b]}`;
-  const marks = `${steps === 2 ? '_d' : ''}${edge === 'none' ? '' : `_${edge}`}`;
-  return { shape: `outer_${tileM}x${tileN}x${tileK}_t${threadM}x${threadN}_${letters}${marks}`, source };
+  const mark = edge === 'none' ? '' : `_${edge}`;
+  return { shape: `outer_${tileM}x${tileN}x${tileK}_t${threadM}x${threadN}_${letters}${mark}`, source };
 }

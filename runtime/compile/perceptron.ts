@@ -106,7 +106,9 @@ export function fusePerceptrons(analyzed: AnalyzedGraph, caps: KernelTarget): An
     const following = normOf(last, layers);
     const norm = following && cutsOf([last], true, products, caps).length > 0 ? following : undefined;
     const linears = [last];
-    for (let before = layers.before(last); before; before = layers.before(before)) {
+    // Rows that are normalized are many: layers that widen before them are faster as a product, for all they write.
+    const isAlone = norm !== undefined && products === 'float32';
+    for (let before = isAlone ? undefined : layers.before(last); before; before = layers.before(before)) {
       const grown = [before, ...linears];
       const weights = grown.reduce((sum, { k, n }) => sum + k * n, 0);
       const isSmall = weights <= MOST_WEIGHTS && before.n <= MOST_HIDDEN;

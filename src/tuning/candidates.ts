@@ -25,19 +25,18 @@ const OUTER: readonly Size[] = [
   [32, 32, 16, 4, 4],
   [32, 32, 32, 4, 4],
   [32, 64, 16, 4, 4],
-  [64, 32, 16, 4, 4],
-  [64, 64, 16, 4, 4],
   [32, 64, 32, 4, 4],
+  [64, 32, 16, 4, 4],
   [64, 64, 16, 8, 4],
   [64, 64, 32, 8, 4],
   [64, 64, 16, 8, 8],
   [64, 128, 16, 8, 8],
-  [128, 64, 16, 8, 4],
   [128, 64, 8, 8, 8],
   [128, 64, 16, 8, 8],
   [128, 128, 8, 8, 8],
   [128, 128, 16, 8, 8],
   [128, 128, 16, 16, 8],
+  [256, 128, 8, 16, 8],
 ];
 
 /** Columns that a cover of tiles may have beside those of the product. */
@@ -52,16 +51,15 @@ export function productTiles(
   // What reads fours of k along a row takes whole ones.
   const isWhole = a === 'words' || k % 4 === 0;
   const all = [
-    ...(isWhole ? BLOCKED : []).map(([m, n, k, p, q]) => {
+    // Sums of outer products were faster wherever columns of B come in fours.
+    ...(isWhole && b !== 'across' ? BLOCKED : []).map(([m, n, k, p, q]) => {
       const tile = blocked([m, n, k], [p, q], loads);
       return { tile, width: n, threads: blockedThreads(tile), bytes: blockedBytes(tile) };
     }),
-    ...(b === 'across' ? OUTER : []).flatMap(([m, n, step, p, q]) =>
-      ([1, 2] as const).map((steps) => {
-        const tile = outer([m, n, step], [p, q], steps, k, a);
-        return { tile, width: n, threads: outerThreads(tile), bytes: outerBytes(tile) };
-      }),
-    ),
+    ...(b === 'across' ? OUTER : []).map(([m, n, step, p, q]) => {
+      const tile = outer([m, n, step], [p, q], k, a);
+      return { tile, width: n, threads: outerThreads(tile), bytes: outerBytes(tile) };
+    }),
     ...(isWhole
       ? [{ tile: staged([32, 32, 64], [4, 4], 4, loads), width: 32, threads: 256, bytes: 16 * 2 * 64 * 8 }]
       : []),

@@ -1,5 +1,6 @@
 import { DIRECT_WORKGROUP, matMul, ROWS_WORKGROUP, type MatMulTile } from '../../../shaders/matmul.js';
 import { blockedBytes, type BlockedTile } from '../../../shaders/matmul_blocked.js';
+import type { OuterTile } from '../../../shaders/matmul_outer.js';
 import { nativeTileBytes, type NativeTile } from '../../../shaders/matmul_native.js';
 import type { SubgroupTile } from '../../../shaders/matmul_subgroup.js';
 import type { WebGpuProgram } from '../../../shaders/program.js';
@@ -70,8 +71,8 @@ const REFERENCE_TILE = staged([64, 64, 16], [4, 4], 1, { a: 'words', b: 'words' 
 const FEWEST_TILES = 48;
 const FEW_TILES = 132;
 const MANY_TILES = 512;
-/** From here on larger tiles of outer products pay. */
-const MOST_TILES = 768;
+/** The same for tiles of outer products: 64x64 by more invocations, by fewer, and larger ones. */
+const [FEW_OUTER_TILES, MANY_OUTER_TILES, MOST_TILES] = [100, 400, 768];
 
 /** So few rows or columns that an element of the other operand serves few operations. */
 function isThin(dim: Dim): boolean {
@@ -124,34 +125,24 @@ function chooseTile(a: View, b: View, caps: DeviceCaps): TileChoice {
   return { tile: wide, others: [fewest, few, ...(isLarge ? [many] : [])] };
 }
 
-/** Rows of A in vectors, columns of B too: sums of outer products, but for few tiles, which are cut along k where that is whole. */
+/** Rows of A in vectors, columns of B too: sums of outer products, but for the fewest tiles, which are cut along k where that is whole. */
 function chooseOuterTile(a: View, b: View): TileChoice {
-  const k = a.shape[3]!;
-  const tile = outer([64, 64, 16], [8, 8], 1, k, 'along');
-  if (typeof k === 'number' && k <= 64) return { tile, others: [] };
+  const [k, n] = [a.shape[3]!, b.shape[3]!];
+  const of = (size: readonly [number, number, number], registers: readonly [number, number]): OuterTile =>
+    outer(size, registers, k, 'along');
+  const tile = of([64, 64, 16], [8, 8]);
   const loads = loadsOf(a, b);
-  const isWhole = loads.a === 'along';
-  const n = b.shape[3]!;
+  const isDeep = typeof k !== 'number' || k > 64;
   const isWide = typeof n !== 'number' || n >= 128;
-  const large = {
-    tile: outer([128, 128, 8], [8, 8], 2, k, 'along'),
-    from: MOST_TILES,
-    below: Number.POSITIVE_INFINITY,
-  };
+  const fewest = isDeep && loads.a === 'along' ? staged([32, 32, 64], [4, 4], 4, loads) : of([32, 32, 32], [4, 4]);
+  const most = { tile: of([128, 64, 8], [8, 8]), from: MOST_TILES, below: Number.POSITIVE_INFINITY };
   return {
     tile,
     others: [
-      {
-        tile: isWhole ? staged([32, 32, 64], [4, 4], 4, loads) : outer([32, 32, 32], [4, 4], 1, k, 'along'),
-        from: 0,
-        below: FEWEST_TILES,
-      },
-      {
-        tile: isWhole ? blocked([64, 32, 16], [4, 4], loads) : outer([32, 64, 16], [4, 4], 2, k, 'along'),
-        from: FEWEST_TILES,
-        below: FEW_TILES,
-      },
-      ...(isWide ? [large] : []),
+      { tile: fewest, from: 0, below: FEWEST_TILES },
+      { tile: of([32, 64, 32], [4, 4]), from: FEWEST_TILES, below: FEW_OUTER_TILES },
+      { tile: of([64, 64, 16], [8, 4]), from: FEW_OUTER_TILES, below: MANY_OUTER_TILES },
+      ...(isWide ? [most] : []),
     ],
   };
 }

@@ -56,11 +56,10 @@ export function staged(
 export function outer(
   [tileM, tileN, tileK]: readonly [number, number, number],
   [threadM, threadN]: readonly [number, number],
-  steps: 1 | 2,
   k: Dim,
   a: OuterTile['a'],
 ): OuterTile {
-  return { kind: 'outer', tileM, tileN, tileK, threadM, threadN, steps, edge: edgeOf(k, tileK), a, b: 'across' };
+  return { kind: 'outer', tileM, tileN, tileK, threadM, threadN, edge: edgeOf(k, tileK), a, b: 'across' };
 }
 
 function edgeOf(k: Dim, tileK: number): KEdge {

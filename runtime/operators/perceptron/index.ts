@@ -1,8 +1,15 @@
 import type { WebGpuProgram } from '../../../shaders/program.js';
 import { perceptron, perceptronBytes } from '../../../shaders/perceptron.js';
+import {
+  blockedPerceptron,
+  blockedPerceptronBytes,
+  fitsBlockedPerceptron,
+  isPiecewise,
+} from '../../../shaders/perceptron_blocked.js';
+import { blockThreads, type RegisterBlock } from '../../../shaders/register_sums.js';
 import { fitsRegisters, HALVES_THREADS, halvesBytes, perceptronHalves } from '../../../shaders/perceptron_halves.js';
 import { activationScalar, type PerceptronLayer } from '../../../shaders/perceptron_parts.js';
-import type { DeviceCaps, ProductPrecision, Step } from '../../compile/kernel.js';
+import type { Alternative, DeviceCaps, ProductPrecision, Step } from '../../compile/kernel.js';
 import type { Lowering } from '../../compile/lowering.js';
 import { broadcastView, collapse, liesInFours, nonEmpty, reshapeView, type View } from '../../compile/view.js';
 import { evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
@@ -76,6 +83,32 @@ export function cutsOf(
     .slice(0, 2);
 }
 
+/** Rows of a workgroup that computes blocks, and how many invocations have to come of it. */
+const BLOCKED_ROWS = [64, 32];
+const BLOCKED_FILLED = 100 * 256;
+/** Fewest invocations side by side, most of a workgroup, and fewest columns of one. */
+const [LEAST_ACROSS, MOST_THREADS, LEAST_COLUMNS] = [8, 256, 4];
+
+/** How many rows are dealt to workgroups in float32, larger ones first; empty where a workgroup cannot take any. */
+export function blockedCutsOf(
+  layers: readonly Pick<Layer, 'k' | 'n'>[],
+  normalizes: boolean,
+  caps: DeviceCaps,
+): readonly RegisterBlock[] {
+  const kept = isPiecewise(layers, normalizes) ? layers.slice(1) : layers;
+  const widest = Math.max(...kept.map(({ n }) => n));
+  const wanted = Math.max(LEAST_ACROSS, 2 ** Math.ceil(Math.log2(widest / LEAST_COLUMNS)));
+  return BLOCKED_ROWS.map((rows): RegisterBlock => {
+    const most = MOST_THREADS / blockThreads({ rows, across: 1 });
+    return { rows, across: Math.min(wanted, most) };
+  }).filter(
+    (cut) =>
+      blockThreads(cut) <= caps.maxWorkgroupInvocations &&
+      fitsBlockedPerceptron(layers, normalizes, cut) &&
+      blockedPerceptronBytes(layers, normalizes, cut) <= caps.maxWorkgroupBytes,
+  );
+}
+
 interface PerceptronCall extends PerceptronForm {
   readonly x: View;
   readonly weights: View;
@@ -139,10 +172,17 @@ function perceptronStep(call: PerceptronCall): Omit<Step, 'node'> {
           ? perceptronHalves({ ...form, inFours, outFours, rows })
           : perceptron({ ...form, vectors: normalizes && outFours, rows, threads });
       const workgroups =
-        ({ rows }: Cut) =>
+        ({ rows }: Pick<Cut, 'rows'>) =>
         (bindings: Bindings): number =>
           Math.min(caps.maxWorkgroupsPerDimension, Math.ceil(evaluate(m, bindings) / rows));
       const least = cuts.at(-1)!;
+      const blocked = (products === 'float32' ? blockedCutsOf(layers, normalizes, caps) : []).map(
+        (cut): Alternative => ({
+          program: blockedPerceptron({ ...form, inFours, outFours, block: cut }),
+          workgroups: workgroups(cut),
+          suits: (bindings) => workgroups(cut)(bindings) * blockThreads(cut) >= BLOCKED_FILLED,
+        }),
+      );
       return {
         program: programOf(least),
         dispatch: {
@@ -162,11 +202,14 @@ function perceptronStep(call: PerceptronCall): Omit<Step, 'node'> {
             ),
           },
           workgroups: workgroups(least),
-          alternatives: cuts.slice(0, -1).map((cut) => ({
-            program: programOf(cut),
-            workgroups: workgroups(cut),
-            suits: (bindings) => workgroups(cut)(bindings) >= cut.filled,
-          })),
+          alternatives: [
+            ...blocked,
+            ...cuts.slice(0, -1).map((cut): Alternative => ({
+              program: programOf(cut),
+              workgroups: workgroups(cut),
+              suits: (bindings) => workgroups(cut)(bindings) >= cut.filled,
+            })),
+          ],
         },
       };
     },

@@ -73,5 +73,5 @@ function tileText(tile: TunedProduct['measured'][number]['tile']): string {
   if (!('tileM' in tile) || !('tileK' in tile)) return tile.kind;
   const { kind, tileM, tileN, tileK } = tile;
   const registers = 'threadM' in tile ? `, ${tile.threadM}x${tile.threadN}` : '';
-  return `${kind} ${tileM}x${tileN}x${tileK}${registers}${kind === 'outer' && tile.steps === 2 ? ', two steps' : ''}`;
+  return `${kind} ${tileM}x${tileN}x${tileK}${registers}`;
 }

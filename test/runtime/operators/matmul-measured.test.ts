@@ -15,7 +15,7 @@ const CAPS: DeviceCaps = {
 };
 const [K, N] = [22, 36];
 const SMALL = blocked([32, 32, 16], [4, 4], { a: 'words', b: 'across' });
-const LARGE = outer([64, 64, 16], [8, 4], 2, K, 'words');
+const LARGE = outer([64, 64, 16], [8, 4], K, 'words');
 
 class FakeTiles implements MeasuredTiles {
   readonly asked: ProductShape[] = [];
