@@ -28,6 +28,8 @@ export class SymbolicDim {
   /** Sorted by monomial; never empty, never a lone constant. */
   readonly terms: readonly Term[];
   readonly key: string;
+  /** Asked for with every query, to tell its symbols apart. */
+  #text: string | undefined;
 
   constructor(terms: readonly Term[]) {
     this.terms = terms;
@@ -35,13 +37,14 @@ export class SymbolicDim {
   }
 
   toString(): string {
-    return this.terms
+    this.#text ??= this.terms
       .map(({ coefficient, atoms }) => {
         const product = atoms.map((a) => a.key).join('*');
         if (product === '') return String(coefficient);
         return coefficient === 1 ? product : `${coefficient}*${product}`;
       })
       .join(' + ');
+    return this.#text;
   }
 }
 
