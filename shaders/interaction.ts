@@ -62,6 +62,12 @@ function sizeOf(options: Pick<InteractionOptions, 'vectors' | 'width'>): number 
   );
 }
 
+/**
+ * Most workgroups of a dispatch: from here on each takes rows in turn, and loads the next while it computes one. Enough to
+ * fill an H100.
+ */
+export const MOST_INTERACTION_WORKGROUPS = 1056;
+
 /** What a workgroup needs. */
 export function interactionNeeds(options: Pick<InteractionOptions, 'vectors' | 'width' | 'columns'>): {
   readonly threads: number;
@@ -71,7 +77,7 @@ export function interactionNeeds(options: Pick<InteractionOptions, 'vectors' | '
 }
 
 /**
- * Products of all pairs of a row's vectors, a row a workgroup, each element stored at the place that `places` has for it,
+ * Products of all pairs of a row's vectors, a row of a workgroup after another, each element stored at the place that `places` has for it,
  * or nowhere, beside copies of some of the vectors. Half of the products are the others turned; they are not made.
  *
  * Operations: vectors^2 width. Memory: vectors in and results out, once.
@@ -100,13 +106,30 @@ export function interaction(options: InteractionOptions): WebGpuProgram {
   const rounds = range(Math.ceil((vectors * steps) / threads));
   const guarded = (r: number, code: string): string =>
     (r + 1) * threads <= vectors * steps ? code : `if (e${r} < ${vectors * steps}u) { ${code} }`;
-  const loads = [
-    ...rounds.map((r) => `let e${r} = thread + ${r * threads}u; var v${r} = vec4<f32>();`),
-    ...rounds.map((r) =>
-      guarded(r, `v${r} = load(z, x_at + (e${r} / ${steps}u) * blocks[z].x_vector, (e${r} % ${steps}u) * 4u);`),
-    ),
-    ...rounds.map((r) => guarded(r, `memory[(e${r} / ${steps}u) * ${stride}u + e${r} % ${steps}u] = v${r};`)),
-  ];
+  const before = rounds.map((r) => `let e${r} = thread + ${r * threads}u; var v${r} = vec4<f32>();`);
+  const fetch = rounds.map((r) =>
+    guarded(r, `v${r} = load(z, x_at + (e${r} / ${steps}u) * blocks[z].x_vector, (e${r} % ${steps}u) * 4u);`),
+  );
+  const put = rounds.map((r) => guarded(r, `memory[(e${r} / ${steps}u) * ${stride}u + e${r} % ${steps}u] = v${r};`));
+  // Where an invocation's results belong is the same in every row.
+  const made = range(Math.ceil((4 * tiles) / threads));
+  const isMine = (r: number, code: string): string =>
+    (r + 1) * threads <= 4 * tiles ? code : `if (thread + ${r * threads}u < ${4 * tiles}u) { ${code} }`;
+  const placeOf = (r: number): string => {
+    const e = `(thread + ${r * threads}u)`;
+    const at = `blocks[z].places_start + (${e} % ${tiles}u) * 16u + (${e} / ${tiles}u) * 4u`;
+    return `var places${r} = vec4<u32>(${NOWHERE}u);
+  ${isMine(r, `let at${r} = ${at}; places${r} = vec4<u32>(${fours.map((c) => `places[at${r} + ${c}u]`).join(', ')});`)}`;
+  };
+  const collect = (r: number): string =>
+    isMine(
+      r,
+      `var sum = memory[thread + ${r * threads}u];
+      ${range(slices - 1)
+        .map((i) => `sum += memory[thread + ${(i + 1) * 4 * tiles + r * threads}u];`)
+        .join(' ')}
+      ${fours.map((c) => `if (places${r}.${'xyzw'[c]} != ${NOWHERE}u) { line[places${r}.${'xyzw'[c]}] = sum.${'xyzw'[c]}; }`).join('\n      ')}`,
+    );
   const source = wgsl`
 ${declareParameters(fields)}
 @group(0) @binding(1) var<storage, read> x: array<${aligned ? 'vec4<f32>' : 'f32'}>;
@@ -124,11 +147,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   var tile_row = 0u;
   while ((tile_row + 1u) * (tile_row + 2u) / 2u <= tile) { tile_row++; }
   let tile_column = tile - tile_row * (tile_row + 1u) / 2u;
-  for (var row = group.x; row < blocks[z].m; row += groups.x) {
-    let x_at = blocks[z].x_start + row * blocks[z].x_row;
+  let m = blocks[z].m;
+${made.map((r) => `  ${placeOf(r)}`).join('\n')}
+${before.map((code) => `  ${code}`).join('\n')}
+  var x_at = blocks[z].x_start + min(group.x, m - 1u) * blocks[z].x_row;
+${fetch.map((code) => `  ${code}`).join('\n')}
+  for (var row = group.x; row < m; row += groups.x) {
     let out_at = blocks[z].out_start + row * blocks[z].out_row;
-${loads.map((code) => `    ${code}`).join('\n')}
     workgroupBarrier();
+${put.map((code) => `    ${code}`).join('\n')}
+    workgroupBarrier();
+    // The next row is on its way while this one is computed.
+    x_at = blocks[z].x_start + min(row + groups.x, m - 1u) * blocks[z].x_row;
+${fetch.map((code) => `    ${code}`).join('\n')}
 ${range(copies).map(copy).join('\n')}
 ${fours.map((r) => `    var s${r} = vec4<f32>();`).join('\n')}
     if (slice < ${slices}u) {
@@ -146,15 +177,7 @@ ${fours.map((r) => `        s${r} += vec4<f32>(${fours.map((c) => `dot(a${r}, b$
 ${fours.map((r) => `      memory[(slice * 4u + ${r}u) * ${tiles}u + tile] = s${r};`).join('\n')}
     }
     workgroupBarrier();
-    for (var e = thread; e < ${4 * tiles}u; e += ${threads}u) {
-      var sum = memory[e];
-      for (var s = 1u; s < ${slices}u; s++) { sum += memory[s * ${4 * tiles}u + e]; }
-      let place_at = blocks[z].places_start + (e % ${tiles}u) * 16u + (e / ${tiles}u) * 4u;
-      for (var c = 0u; c < 4u; c++) {
-        let place = places[place_at + c];
-        if (place != ${NOWHERE}u) { line[place] = sum[c]; }
-      }
-    }
+${made.map((r) => `    { ${collect(r)} }`).join('\n')}
     workgroupBarrier();
     for (var column = thread; column < ${columns}u; column += ${threads}u) { out[out_at + column * out_column] = line[column]; }
   }

@@ -15,6 +15,7 @@ import { turnWeights } from './turned-weights.js';
 import { pickProducts } from './picked-product.js';
 import { checkPrecision, lowerWith, type Precision, type PrecisionReport } from './precision.js';
 import { analyzeRows, liftRows, rowFactor, type RowAnalysis } from './rows.js';
+import { fuseSelfAttention } from './self-attention.js';
 import { fuseShortAttention } from './short-attention.js';
 import { fuseTargetAttention } from './target-attention.js';
 import { splitLayers } from './split-layer.js';
@@ -102,6 +103,7 @@ function fuse(analyzed: AnalyzedGraph, target: KernelTarget): AnalyzedGraph {
     fuseChains,
     fuseEpilogues,
     fuseTargetAttention,
+    fuseSelfAttention,
     fusePerceptrons,
   ].reduce((graph, pass) => pass(graph, target), analyzed);
 }

@@ -1,4 +1,4 @@
-import { interaction } from '../../../shaders/interaction.js';
+import { interaction, MOST_INTERACTION_WORKGROUPS } from '../../../shaders/interaction.js';
 import type { Lowering } from '../../compile/lowering.js';
 import { isAligned } from '../../compile/view.js';
 import { divideExact, equal, evaluate, mul, type Dim } from '../../graph/dim.js';
@@ -21,7 +21,7 @@ function lower(lowering: Lowering): void {
     cost: { operations: mul(rows, vectors * vectors * width), bytes: trafficBytes([x, output]) },
     bound: 'memory',
     detail: `vectors=${vectors} width=${width}`,
-    webgpu(caps) {
+    webgpu() {
       return {
         program: interaction({ vectors, width, copies: from.length, columns: output.shape[1] as number, aligned }),
         dispatch: {
@@ -42,7 +42,7 @@ function lower(lowering: Lowering): void {
               ]),
             ),
           },
-          workgroups: (bindings) => Math.min(caps.maxWorkgroupsPerDimension, evaluate(rows, bindings)),
+          workgroups: (bindings) => Math.min(MOST_INTERACTION_WORKGROUPS, evaluate(rows, bindings)),
         },
       };
     },

@@ -83,9 +83,9 @@ export function cutsOf(
     .slice(0, 2);
 }
 
-/** Rows of a workgroup that computes blocks, and how many invocations have to come of it. */
+/** Rows of a workgroup that computes blocks, and how many invocations have to come of it; fewer where rows are normalized. */
 const BLOCKED_ROWS = [64, 32];
-const BLOCKED_FILLED = 100 * 256;
+const [BLOCKED_FILLED, NORMALIZED_FILLED] = [100 * 256, 80 * 128];
 /** Fewest invocations side by side, most of a workgroup, and fewest columns of one. */
 const [LEAST_ACROSS, MOST_THREADS, LEAST_COLUMNS] = [8, 256, 4];
 
@@ -180,7 +180,8 @@ function perceptronStep(call: PerceptronCall): Omit<Step, 'node'> {
         (cut): Alternative => ({
           program: blockedPerceptron({ ...form, inFours, outFours, block: cut }),
           workgroups: workgroups(cut),
-          suits: (bindings) => workgroups(cut)(bindings) * blockThreads(cut) >= BLOCKED_FILLED,
+          suits: (bindings) =>
+            workgroups(cut)(bindings) * blockThreads(cut) >= (normalizes ? NORMALIZED_FILLED : BLOCKED_FILLED),
         }),
       );
       return {
