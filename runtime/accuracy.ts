@@ -147,7 +147,7 @@ export function precisionNotices({ accuracy, float16, int8, products }: Precisio
   const stored = [...(float16 > 0 ? [`${float16} as float16`] : []), ...(int8 > 0 ? [`${int8} as int8`] : [])];
   const intro = [
     ...(stored.length > 0 ? [`weights stored in fewer bits: ${stored.join(', ')}`] : []),
-    ...(products === 'float16' ? ['products of float16'] : []),
+    ...(products === 'float32' ? [] : [`products of ${products}`]),
   ].join('; ');
   if ('notMeasured' in accuracy) return [`${intro}; what it costs in accuracy is not known: ${accuracy.notMeasured}`];
   const { rows, outputs } = accuracy;

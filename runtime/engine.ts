@@ -88,7 +88,7 @@ export class GraphEngine {
     onProgress?.('compile', 1, 1);
     // Before the model's own memory is taken: both need not fit at once.
     const sample =
-      plan.precision.isLossy || plan.products === 'float16'
+      plan.precision.isLossy || plan.products !== 'float32'
         ? await this.#sample(
             compile(named, { ...settings, maxBindingBytes, caps, precision: FULL_PRECISION, products: 'float32' }),
           )

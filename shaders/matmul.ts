@@ -1,6 +1,7 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
 import { blocked, type BlockedTile } from './matmul_blocked.js';
 import { declarations, fieldsOf, range, storeAll, type Finish, type Parts } from './matmul_parts.js';
+import { hopperMatMul, type HopperTile } from './matmul_hopper.js';
 import { nativeMatMul, type NativeTile } from './matmul_native.js';
 import { outer, type OuterTile } from './matmul_outer.js';
 import { staged, type StagedTile } from './matmul_staged.js';
@@ -15,7 +16,7 @@ import type { NativeEntry, WebGpuProgram } from './program.js';
  *
  * `blocked`: a workgroup computes a tileM x tileN block and stages tileK steps of both operands through workgroup memory;
  * see matmul_blocked.ts. `staged`: so too, with k cut between parts of the workgroup, or B modulated; see matmul_staged.ts. `subgroup`: so too, in float16; see matmul_subgroup.ts.
- * `native`: so too, on CUDA, in TF32; see matmul_native.ts.
+ * `native`, `hopper`: so too, on CUDA, in TF32; see matmul_native.ts and matmul_hopper.ts.
  *
  * `rows`: `lanes` invocations share a row of A and sum their parts of all of its few `columns` in workgroup memory.
  */
@@ -26,6 +27,7 @@ export type MatMulTile =
   | StagedTile
   | SubgroupTile
   | NativeTile
+  | HopperTile
   | { readonly kind: 'rows'; readonly lanes: number; readonly columns: number };
 
 /** Invocations of a workgroup of the direct kernel, and of the rows kernel. */
@@ -77,6 +79,8 @@ function cut(tile: MatMulTile, parts: Parts): { shape: string; source: string; n
       return subgroup(tile, parts);
     case 'native':
       return nativeMatMul(tile, parts);
+    case 'hopper':
+      return hopperMatMul(tile, parts);
     case 'rows':
       return { shape: `rows_l${tile.lanes}_n${tile.columns}`, source: rows(tile, parts) };
     default:

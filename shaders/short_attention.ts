@@ -1,5 +1,15 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
-import { declareParameters, stridedOffsets, walkItems, type ParameterField, type WebGpuProgram } from './program.js';
+import {
+  declareParameters,
+  declareStorage,
+  stridedOffsets,
+  walkItems,
+  type ParameterField,
+  type WebGpuProgram,
+} from './program.js';
+
+/** Threads of a block of the kernel for CUDA; native/kernels/short_attention.cuh has the same. */
+export const NATIVE_THREADS = 128;
 
 export interface ShortAttentionOptions {
   /** Features of a query and of a key, and of a value. */
@@ -13,15 +23,7 @@ export interface ShortAttentionOptions {
   readonly workgroupSize: number;
 }
 
-/**
- * softmax(scale q K + mask) V, a query an invocation: its features and its result stay in registers, the keys pass by
- * once. Neighbouring queries share their keys, which so come from the nearest cache. The largest score is kept as it is
- * found, and what was summed is scaled down when it grows.
- *
- * Operations a query and key: 2 (width + valueWidth) and the exponentials. Memory: every operand once, and no scores.
- */
-export function shortAttention(options: ShortAttentionOptions): WebGpuProgram {
-  const { width, valueWidth, hasMask, vectors, rank, workgroupSize } = options;
+function fieldsOf(hasMask: boolean, rank: number): { operands: string[]; fields: ParameterField[] } {
   const list = Math.max(rank, 2);
   const scalar = (name: string, type: 'u32' | 'f32' = 'u32'): ParameterField => ({ name, type, length: 1 });
   const operands = ['q', 'k', 'v', ...(hasMask ? ['mask'] : []), 'out'];
@@ -35,6 +37,54 @@ export function shortAttention(options: ShortAttentionOptions): WebGpuProgram {
     { name: 'shape', type: 'u32', length: list },
     ...operands.map((o): ParameterField => ({ name: `${o}_strides`, type: 'u32', length: list })),
   ];
+  return { operands, fields };
+}
+
+/** Most keys whose scores a thread's registers hold, and most features of a query or a value. */
+const [MOST_KEYS, MOST_FEATURES] = [64, 64];
+
+/** The same on CUDA, for a number of keys that is known; undefined where registers do not hold their scores. */
+export function nativeShortAttention(
+  { width, valueWidth, hasMask, vectors, rank }: Omit<ShortAttentionOptions, 'workgroupSize'>,
+  length: number,
+): WebGpuProgram | undefined {
+  if (!vectors || length > MOST_KEYS || Math.max(width, valueWidth) > MOST_FEATURES) return undefined;
+  const { operands, fields } = fieldsOf(hasMask, rank);
+  const places = operands.map((o) => {
+    const offset = stridedOffsets('i', rank, 'shape', [
+      { variable: 'at', strides: `${o}_strides`, start: `${o}_start` },
+    ]);
+    return `fn at_${o}(z: u32, i: u32) -> u32 {
+${offset}
+    return at;
+}`;
+  });
+  const mask = 'fn mask_of(z: u32, i: u32, j: u32) -> f32 { return mask[at_mask(z, i) + j * blocks[z].mask_step]; }';
+  const source = `${declareParameters(fields)}
+${operands.map((o, i) => declareStorage(i + 1, o, 'f32', o === 'out' ? 'read_write' : 'read')).join('\n')}
+${places.join('\n')}
+${hasMask ? mask : ''}`;
+  const native = {
+    header: 'short_attention.cuh',
+    call: `ShortAttention<${width}, ${valueWidth}, ${length}, ${hasMask}>::run(kernel)`,
+    threads: NATIVE_THREADS,
+    residents: 4,
+    sharedBytes: 0,
+  };
+  const key = `ShortAttention_native_${width}_${valueWidth}_k${length}${hasMask ? '_mask' : ''}_r${rank}`;
+  return { key, source, fields, reportsErrors: false, native };
+}
+
+/**
+ * softmax(scale q K + mask) V, a query an invocation: its features and its result stay in registers, the keys pass by
+ * once. Neighbouring queries share their keys, which so come from the nearest cache. The largest score is kept as it is
+ * found, and what was summed is scaled down when it grows.
+ *
+ * Operations a query and key: 2 (width + valueWidth) and the exponentials. Memory: every operand once, and no scores.
+ */
+export function shortAttention(options: ShortAttentionOptions): WebGpuProgram {
+  const { width, valueWidth, hasMask, vectors, rank, workgroupSize } = options;
+  const { operands, fields } = fieldsOf(hasMask, rank);
   const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
   const [groups, valueGroups] = [range(Math.ceil(width / 4)), range(Math.ceil(valueWidth / 4))];
   const type = vectors ? 'vec4<f32>' : 'f32';

@@ -125,6 +125,8 @@ template <int length, int width, int first, int columns, int second> struct Targ
       }
       endCopies();
       const f32 *q = kernel.q.data + p.q_start + row * p.q_row;
+      // Several loads under way at a time: they come from the second cache.
+#pragma unroll 5
       for (u32 i = thread; i < width * columns / 4; i += threads) {
         const u32 feature = i / (columns / 4), four = i % (columns / 4) * 4;
         const f32 scale = __ldg(q + feature * p.q_column);
@@ -148,11 +150,30 @@ template <int length, int width, int first, int columns, int second> struct Targ
         sum += scores[key];
       }
       sum = combine(parts + warps, sum, true);
-      for (u32 f = thread; f < width; f += threads) {
-        f32 mixed = 0.0f;
+      // Parts of the keys to parts of the block, four features a thread; the first layer's weight makes room for their sums.
+      constexpr u32 fours = width / 4, most = threads / fours > 0 ? threads / fours : 1;
+      constexpr u32 shares = most < firstLine ? most : firstLine;
+      f32 *mixed = memory + firstAt;
+      for (u32 i = thread; i < fours * shares; i += threads) {
+        const u32 four = i % fours * 4, share = i / fours;
+        float4 sums = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 #pragma unroll 4
-        for (u32 key = 0; key < length; key++) mixed = fma(scores[key], memory[keysAt + key * keyLine + f], mixed);
-        kernel.out[p.out_start + row * p.out_row + f * p.out_column] = mixed / sum;
+        for (u32 key = share; key < length; key += shares) {
+          const float4 k = *(const float4 *)(memory + keysAt + key * keyLine + four);
+          const f32 weight = scores[key];
+          sums.x = fma(weight, k.x, sums.x);
+          sums.y = fma(weight, k.y, sums.y);
+          sums.z = fma(weight, k.z, sums.z);
+          sums.w = fma(weight, k.w, sums.w);
+        }
+        *(float4 *)(mixed + share * width + four) = sums;
+      }
+      __syncthreads();
+      for (u32 f = thread; f < width; f += threads) {
+        f32 all = 0.0f;
+#pragma unroll
+        for (u32 share = 0; share < shares; share++) all += mixed[share * width + f];
+        kernel.out[p.out_start + row * p.out_row + f * p.out_column] = all / sum;
       }
       __syncthreads();
     }

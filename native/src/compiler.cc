@@ -77,6 +77,8 @@ std::vector<char> compile(const std::string &source, const std::vector<Header> &
   int code = c.createProgram(&program, source.c_str(), "kernel.cu", (int)headers.size(), texts.data(), names.data());
   if (code != 0) throw std::runtime_error(std::string("nvrtcCreateProgram: ") + c.errorString(code));
   std::string target = "-arch=sm_" + std::to_string(architecture);
+  // What only 9.0 has, such as products by groups of warps.
+  if (architecture == 90) target += "a";
   std::vector<const char *> flags = {target.c_str(), "-std=c++17", "-default-device"};
   for (const auto &option : options) flags.push_back(option.c_str());
   code = c.compileProgram(program, (int)flags.size(), flags.data());

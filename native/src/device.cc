@@ -61,7 +61,10 @@ Napi::Function Device::define(Napi::Env env) {
 // hold up waves of many ids; which lane a wave is on does not matter to them.
 static constexpr size_t kSubmitters = 4;
 // With nothing else in flight a wave of so few bytes is submitted at once: handing it over takes longer.
-static constexpr size_t kFewBytes = 256 * 1024;
+static constexpr size_t kFewBytes = 1 << 19;
+// More than this is copied by several threads, in pieces of at most so many bytes.
+static constexpr size_t kManyBytes = 1 << 19;
+static constexpr size_t kPieceBytes = 1 << 17;
 
 // new Device(ordinal, lanes, ended: (lane, point, reason, fault) => void)
 Device::Device(const CallbackInfo &info) : Napi::ObjectWrap<Device>(info) {
@@ -104,7 +107,7 @@ Device::~Device() { destroy(); }
 
 void Device::destroy() {
   if (!watcher_) return;
-  submitters_.reset();
+  submitters_->finish();
   watcher_.reset();
   ended_.Release();
   // What fails here fails because the context is lost; destroying it frees all that it owned.
@@ -227,12 +230,75 @@ CUfunction Device::kernel(size_t index) {
   return kernels_.at(index);
 }
 
-// Carries out a lane's commands. Returns the source that could not be read, or -1.
-int Device::run(Lane &lane) {
+// Numbers of a command and of what follows it.
+static size_t lengthOf(double op) {
+  switch ((Op)(int)op) {
+  case Op::Launch:
+    return 8;
+  case Op::Clock:
+    return 2;
+  case Op::Wait:
+    return 3;
+  default:
+    return 4;
+  }
+}
+
+static size_t piecesOf(size_t bytes) { return (bytes + kPieceBytes - 1) / kPieceBytes; }
+
+bool Pieces::copyOne() {
+  const size_t index = next++;
+  if (index >= list.size()) return false;
+  const Piece &piece = list[index];
+  if (!piece.from || !guardedCopy(piece.to, piece.from, piece.bytes)) {
+    std::memset(piece.to, 0, piece.bytes);
+    int none = -1;
+    fault.compare_exchange_strong(none, piece.source);
+  }
+  done[index] = true;
+  return true;
+}
+
+void Pieces::await(size_t count) {
+  for (size_t first = 0; first < count;) {
+    if (done[first]) first++;
+    else if (!copyOne()) pauseBriefly();
+  }
+}
+
+// The copies of a submission in pieces, with other threads asked to help; null where it is not worth their while.
+std::shared_ptr<Pieces> Device::share(const Submission &submission) {
+  size_t all = 0;
+  for (const Source &source : submission.sources) all += source.bytes;
+  if (all < kManyBytes) return nullptr;
+  auto pieces = std::make_shared<Pieces>();
+  const auto &commands = submission.commands;
+  for (size_t at = 0; at < commands.size(); at += lengthOf(commands[at])) {
+    if ((Op)(int)commands[at] != Op::Copy) continue;
+    char *to = (char *)(uintptr_t)commands[at + 1];
+    const int index = (int)commands[at + 2];
+    const Source &source = submission.sources.at(index);
+    const size_t bytes = (size_t)commands[at + 3];
+    const char *from = bytes <= source.bytes ? (const char *)source.data : nullptr;
+    for (size_t i = 0; i < bytes; i += kPieceBytes)
+      pieces->list.push_back({to + i, from ? from + i : nullptr, std::min(kPieceBytes, bytes - i), index});
+  }
+  pieces->done = std::vector<std::atomic<bool>>(pieces->list.size());
+  for (size_t i = 1; i < kSubmitters; i++)
+    submitters_->give([pieces] {
+      while (pieces->copyOne()) {
+      }
+    });
+  return pieces;
+}
+
+// Carries out commands of a lane. Returns the source that could not be read, or -1.
+int Device::run(Lane &lane, Pieces *pieces) {
   const auto pointer = [](double value) { return (CUdeviceptr)value; };
   const auto host = [](double value) { return (void *)(uintptr_t)value; };
   auto &[commands, arguments, sources] = lane.submission;
   int fault = -1;
+  size_t piecesBefore = 0;
   for (size_t at = 0; at < commands.size();) {
     const double *c = commands.data() + at;
     switch ((Op)(int)c[0]) {
@@ -248,6 +314,8 @@ int Device::run(Lane &lane) {
       break;
     }
     case Op::Upload:
+      // What was to be copied before has to be there.
+      if (pieces) pieces->await(piecesBefore);
       CU(cuMemcpyHtoDAsync, pointer(c[1]), host(c[2]), (size_t)c[3], lane.stream);
       at += 4;
       break;
@@ -278,6 +346,11 @@ int Device::run(Lane &lane) {
       // host, source, bytes
       const Source &source = sources.at((size_t)c[2]);
       const size_t bytes = (size_t)c[3];
+      if (pieces) {
+        piecesBefore += piecesOf(bytes);
+        at += 4;
+        break;
+      }
       if (bytes > source.bytes || !guardedCopy(host(c[1]), source.data, bytes)) {
         std::memset(host(c[1]), 0, bytes);
         if (fault < 0) fault = (int)c[2];
@@ -296,20 +369,27 @@ int Device::run(Lane &lane) {
       throw std::out_of_range("a command list has an unknown command");
     }
   }
-  return fault;
+  if (!pieces) return fault;
+  pieces->await(pieces->list.size());
+  return pieces->fault;
 }
 
-// Gives a lane's stream its commands, and tells JavaScript where that fails.
-void Device::carryOut(size_t index, uint32_t point) {
+// Gives a lane's stream its commands, and tells JavaScript where that fails. `alone`: nothing else is in flight, and there is
+// little to copy, so that nobody need help.
+void Device::carryOut(size_t index, uint32_t point, bool alone) {
   Lane &lane = lanes_[index];
+  std::shared_ptr<Pieces> pieces;
   try {
-    const int fault = run(lane);
+    if (!alone) pieces = share(lane.submission);
+    const int fault = run(lane, pieces.get());
     CU(cuEventRecord, lane.done, lane.stream);
     CU(cuStreamWriteValue32, lane.stream, deviceFlags_ + index * 64, point, CU_STREAM_WRITE_VALUE_DEFAULT);
     lane.given = point;
     watcher_->await({(int)index, point, fault, flags_ + index * 16, lane.stream});
   } catch (const std::exception &error) {
     lane.given = point;
+    // Nobody may read the sources from now on.
+    if (pieces) pieces->await(pieces->list.size());
     report((int)index, point, error.what(), -1);
   }
 }
@@ -346,8 +426,8 @@ Value Device::submit(const CallbackInfo &info) {
   }
   const uint32_t point = ++lane.point;
   if (inFlight_++ == 0) ended_.Ref(env);
-  if (inFlight_ == 1 && copied <= kFewBytes) carryOut(index, point);
-  else submitters_->give([this, index, point] { carryOut(index, point); });
+  if (inFlight_ == 1 && copied <= kFewBytes) carryOut(index, point, true);
+  else submitters_->give([this, index, point] { carryOut(index, point, false); });
   return Number::New(env, point);
 }
 

@@ -25,6 +25,26 @@ struct Source {
   size_t bytes;
 };
 
+// Copies of a submission in pieces that threads share out among themselves.
+struct Pieces {
+  struct Piece {
+    char *to;
+    const char *from;
+    size_t bytes;
+    int source;
+  };
+  std::vector<Piece> list;
+  std::atomic<size_t> next{0};
+  // In the order of the list.
+  std::vector<std::atomic<bool>> done;
+  std::atomic<int> fault{-1};
+
+  // Copies one that nobody has taken; false where there is none.
+  bool copyOne();
+  // Returns once the first `count` are there; helps.
+  void await(size_t count);
+};
+
 // What a lane is to do. A lane has one submission at a time, whose memory the next one takes over.
 struct Submission {
   std::vector<double> commands;
@@ -64,8 +84,9 @@ private:
 
   void enter(Napi::Env env) const;
   void destroy();
-  void carryOut(size_t index, uint32_t point);
-  int run(Lane &lane);
+  void carryOut(size_t index, uint32_t point, bool alone);
+  int run(Lane &lane, Pieces *pieces);
+  std::shared_ptr<Pieces> share(const Submission &submission);
   CUfunction kernel(size_t index);
   void report(int lane, uint32_t point, const std::string &reason, int fault);
 

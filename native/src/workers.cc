@@ -16,13 +16,14 @@ Workers::Workers(size_t count, Task enter) : enter_(std::move(enter)) {
   for (size_t i = 0; i < count; i++) threads_.emplace_back([this] { run(); });
 }
 
-Workers::~Workers() {
+void Workers::finish() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
   }
   wake_.notify_all();
   for (auto &thread : threads_) thread.join();
+  threads_.clear();
 }
 
 void Workers::give(Task task) {

@@ -17,11 +17,12 @@ public:
 
   // `enter` is called first in each thread.
   Workers(size_t count, Task enter);
-  // Returns once all tasks that were given are over.
-  ~Workers();
+  ~Workers() { finish(); }
   Workers(const Workers &) = delete;
 
   void give(Task task);
+  // Returns once all tasks are over, those too that tasks give meanwhile. None may be given behind that.
+  void finish();
 
 private:
   void run();

@@ -14,8 +14,11 @@ export interface DeviceCaps {
   readonly features: ReadonlySet<string>;
   /** Whether subgroups multiply matrices of float16 and sum them in float32, as shaders/matmul_subgroup.ts needs it. */
   readonly multipliesHalves: boolean;
-  /** Matrix units take TF32, and kernels for them may ask for so much workgroup memory. Absent: there are none. */
-  readonly tf32?: { readonly workgroupBytes: number };
+  /**
+   * Matrix units take TF32, and kernels for them may ask for so much workgroup memory. `byGroups`: groups of warps multiply
+   * out of it, as compute capability 9.0 does. Absent: there are none.
+   */
+  readonly tf32?: { readonly workgroupBytes: number; readonly byGroups: boolean };
 }
 
 /**
@@ -110,10 +113,23 @@ export interface PackedUse {
   readonly types: readonly PackedType[];
 }
 
+/** A weight as a kernel wants it to lie, in place of an operand of its step. */
+export interface Repacked {
+  readonly operand: number;
+  /** The matrix it is, all of whose places are known at load. */
+  readonly from: View;
+  /** The same elements in a storage of their own; what lies between them is zero. */
+  readonly view: View;
+  /** Rounds to TF32. */
+  readonly rounds: boolean;
+}
+
 /** The program of a step and how it is driven. */
 export interface StepKernel {
   readonly program: WebGpuProgram;
   readonly dispatch: Dispatch;
+  /** On CUDA. */
+  readonly repacked?: Repacked;
 }
 
 /** One kernel call of a plan: data, printed by `braid inspect` and by tests. */

@@ -1,5 +1,6 @@
 import { columnGroups, parameterVectors, placeOf } from '../../shaders/perceptron.js';
 import { halfAt, halvesLayout } from '../../shaders/perceptron_halves.js';
+import { unitAt, unitsLayout } from '../../shaders/perceptron_native.js';
 import { numberToHalf } from '../graph/dtype.js';
 import type { Node } from '../graph/graph.js';
 import { toFloat64, type Tensor } from '../graph/tensor.js';
@@ -9,6 +10,7 @@ import { perceptronOperator, cutsOf, type Layer } from '../operators/perceptron/
 import type { AnalyzedGraph, AnalyzedNode } from './analyze.js';
 import { contextOf, parameters } from './graph-edits.js';
 import { productsOf, usesMatrixUnits, type KernelTarget } from './kernel.js';
+import { roundToTf32 } from './tf32.js';
 import { epilogueOf, LinearLayers, type Linear } from './linear-layers.js';
 
 /** Most weights of a perceptron: each workgroup reads them all, for a few rows. */
@@ -86,15 +88,37 @@ function packedHalves(linears: readonly Linear[], norm: Norm | undefined): Uint3
   return words;
 }
 
+/** As `packed`, for matrix units that multiply in TF32; see unitsLayout. */
+function packedUnits(linears: readonly Linear[], norm: Norm | undefined): Float32Array {
+  const layout = unitsLayout(linears, norm !== undefined);
+  const data = new Float32Array(layout.total);
+  linears.forEach(({ k, n, ...linear }, i) => {
+    const weight = linear.weight();
+    for (let row = 0; row < k; row++) {
+      for (let column = 0; column < n; column++)
+        data[layout.weights[i]! + unitAt(row, column, n, i === 0)] = weight[row * n + column]!;
+    }
+  });
+  roundToTf32(data);
+  linears.forEach(({ bias }, i) => bias && data.set(bias, layout.biases[i]!));
+  if (norm) {
+    data.set(norm.scale, layout.scale);
+    if (norm.shift) data.set(norm.shift, layout.shift);
+  }
+  return data;
+}
+
+const PACKED = { float32: packed, float16: packedHalves, tf32: packedUnits };
+
 /**
  * Makes layers that follow each other one kernel, which keeps what is between them in workgroup memory: the last layers
  * of a tower, a small perceptron, the feed-forward layers of a transformer's block; and what normalizes their results.
  * Large layers are left to products of their own: a workgroup reads all weights for a few rows.
  */
 export function fusePerceptrons(analyzed: AnalyzedGraph, caps: KernelTarget): AnalyzedGraph {
-  // A software adapter pays for barriers, and computes from its cache. CUDA's matrix units take whole products.
-  if (caps.software || usesMatrixUnits(caps)) return analyzed;
-  const products = productsOf(caps);
+  // A software adapter pays for barriers, and computes from its cache.
+  if (caps.software) return analyzed;
+  const products = usesMatrixUnits(caps) ? 'tf32' : productsOf(caps);
   const layers = new LinearLayers(analyzed);
   const types = new Map<string, ValueType>(analyzed.types);
   const known = new Map<string, Known>(analyzed.known);
@@ -103,23 +127,29 @@ export function fusePerceptrons(analyzed: AnalyzedGraph, caps: KernelTarget): An
   for (const node of [...analyzed.nodes].reverse()) {
     const last = taken.has(node) ? undefined : layers.of(node);
     if (!last?.keepsLines || last.k * last.n > MOST_WEIGHTS) continue;
+    const fits = (linears: readonly Linear[], normalizes: boolean): boolean =>
+      cutsOf(linears, normalizes, products, caps).length > 0;
+    const ending = (normalizes: boolean): Linear[] => {
+      const linears = [last];
+      // Rows that are normalized are many: in float32 layers that widen before them are faster as a product, for all they write.
+      if (normalizes && products === 'float32') return linears;
+      for (let before = layers.before(last); before; before = layers.before(before)) {
+        const grown = [before, ...linears];
+        const weights = grown.reduce((sum, { k, n }) => sum + k * n, 0);
+        const isSmall = weights <= MOST_WEIGHTS && before.n <= MOST_HIDDEN;
+        if (!isSmall || !fits(grown, normalizes)) break;
+        linears.unshift(before);
+      }
+      return linears;
+    };
     const following = normOf(last, layers);
-    const norm = following && cutsOf([last], true, products, caps).length > 0 ? following : undefined;
-    const linears = [last];
-    // Rows that are normalized are many: layers that widen before them are faster as a product, for all they write.
-    const isAlone = norm !== undefined && products === 'float32';
-    for (let before = isAlone ? undefined : layers.before(last); before; before = layers.before(before)) {
-      const grown = [before, ...linears];
-      const weights = grown.reduce((sum, { k, n }) => sum + k * n, 0);
-      const isSmall = weights <= MOST_WEIGHTS && before.n <= MOST_HIDDEN;
-      if (!isSmall || cutsOf(grown, norm !== undefined, products, caps).length === 0) break;
-      linears.unshift(before);
-    }
+    const norm = following && fits(ending(true), true) ? following : undefined;
+    const linears = ending(norm !== undefined);
     const isWorth = linears.length > 1 || norm !== undefined;
-    if (!isWorth || cutsOf(linears, norm !== undefined, products, caps).length === 0) continue;
+    if (!isWorth || !fits(linears, norm !== undefined)) continue;
     const end = norm?.node ?? last.node;
     const name = `${last.node.node.name}/parameters`;
-    const tensor = parameters(products === 'float16' ? packedHalves(linears, norm) : packed(linears, norm));
+    const tensor = parameters(PACKED[products](linears, norm));
     types.set(name, { dtype: tensor.dtype, shape: tensor.dims });
     known.set(name, { kind: 'tensor', tensor });
     const [, , addend = '', ...others] = last.node.node.inputs;

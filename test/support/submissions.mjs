@@ -100,20 +100,33 @@ async function takesOver() {
   return Buffer.from(second.down.buffer, 0, 1024).equals(slow.subarray(0, 1024));
 }
 
-/** A caller gives memory away while it is read. */
+/** A caller gives memory away before it is read: the copy waits for a lane that comes later. */
 async function shrinks() {
-  const { up, on } = memoryOf(64 * MEGABYTE);
-  const resizable = new ArrayBuffer(64 * MEGABYTE, { maxByteLength: 64 * MEGABYTE });
-  const [kept, shrunk] = [noise(1024, 3), new Uint8Array(resizable)];
-  const bytes = shrunk.length;
-  const ended = submit(
-    0,
-    [COPY, up.address, 0, 1024, COPY, up.address, 1, bytes, UPLOAD, on, up.address, bytes],
-    [kept, shrunk],
-  );
+  const bytes = MEGABYTE / 4;
+  const { up, on } = memoryOf(2 * bytes);
+  const resizable = new ArrayBuffer(bytes, { maxByteLength: bytes });
+  const [kept, shrunk] = [noise(1024, 3), new Uint8Array(resizable).fill(1)];
+  const { point } = await submit(0, []);
+  const copies = [COPY, up.address, 0, 1024, COPY, up.address + 1024, 1, bytes];
+  // With nothing else in flight this thread would copy.
+  const large = memoryOf(32 * MEGABYTE);
+  const other = submit(2, [COPY, large.up.address, 0, 32 * MEGABYTE], [noise(32 * MEGABYTE, 2)]);
+  const ended = submit(1, [WAIT, 0, point + 1, ...copies, UPLOAD, on, up.address, bytes], [kept, shrunk]);
   resizable.resize(0);
-  const { reason, fault } = await ended;
-  return { reason, fault, zeros: new Uint8Array(up.buffer).every((byte) => byte === 0) };
+  const [{ reason, fault }] = await Promise.all([ended, submit(0, []), other]);
+  const zeros = new Uint8Array(up.buffer, 1024, bytes).every((byte) => byte === 0);
+  return { reason, fault, zeros, kept: Buffer.from(up.buffer, 0, 1024).equals(kept) };
+}
+
+/** The same among many bytes, which threads share. */
+async function shrinksAmongMany() {
+  const bytes = 8 * MEGABYTE;
+  const { up, on } = memoryOf(2 * bytes);
+  const [first, second] = [noise(bytes, 11), noise(bytes, 12)];
+  structuredClone(first, { transfer: [first.buffer] });
+  const copies = [COPY, up.address, 0, bytes, COPY, up.address + bytes, 1, bytes];
+  const { reason, fault } = await submit(0, [...copies, UPLOAD, on, up.address, 2 * bytes], [first, second]);
+  return { reason, fault, kept: Buffer.from(up.buffer, bytes, bytes).equals(second) };
 }
 
 async function detached() {
@@ -127,6 +140,7 @@ const report = {
   roundTrips: await roundTrips(),
   takesOver: await takesOver(),
   shrinks: await shrinks(),
+  shrinksAmongMany: await shrinksAmongMany(),
   detached: await detached(),
   noKernel: await submit(0, [LAUNCH, 5, 1, 1, 32, 0, 0, 0]),
   unknown: await submit(0, [99]),

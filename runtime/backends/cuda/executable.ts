@@ -14,6 +14,7 @@ import type { CudaContext } from './context.js';
 import { WaveInputs, type Sources } from './inputs.js';
 import { pinnedBytes, type CudaLane } from './lanes.js';
 import { groupLaunches, Launches } from './launches.js';
+import { repack } from './repack.js';
 import { CudaWeights } from './weights.js';
 
 /** Before the inputs in staging memory: what goes to the head of the error records. */
@@ -96,9 +97,10 @@ export class CudaExecutable implements Executable {
 
   static async create(
     host: CudaHost,
-    plan: Plan,
+    given: Plan,
     onProgress: (stage: 'upload' | 'pipelines', done: number, total: number) => void,
   ): Promise<CudaExecutable> {
+    const plan = repack(given, { ...host.caps, products: given.products });
     const executable = new CudaExecutable(host, plan, await load(host, host.context(), plan, onProgress));
     if (plan.otherSymbols.length === 0 && (plan.rows === undefined || plan.rowAnalysis.parallel))
       executable.rowsPerWave(new Map());

@@ -65,7 +65,10 @@ export class CudaBackend implements Backend {
       maxWorkgroupsPerDimension: 65_535,
       features: new Set(['timestamp-query']),
       multipliesHalves: false,
-      tf32: { workgroupBytes: this.limits.sharedBytesOptIn },
+      tf32: {
+        workgroupBytes: this.limits.sharedBytesOptIn,
+        byGroups: 10 * this.limits.major + this.limits.minor === 90,
+      },
     };
     this.maxBindingBytes = Math.min(MOST_STRETCH_BYTES, options.maxBindingBytes ?? MOST_STRETCH_BYTES);
     this.#waveBytes = Math.min(options.waveBytes ?? 2 ** 30, Math.floor(this.#context.budgetBytes / 4));

@@ -1,5 +1,7 @@
 import { flatWorkgroupSize } from '../../../shaders/program.js';
-import { shortAttention } from '../../../shaders/short_attention.js';
+import { NATIVE_THREADS, nativeShortAttention, shortAttention } from '../../../shaders/short_attention.js';
+import type { DeviceCaps, StepKernel } from '../../compile/kernel.js';
+import type { WebGpuProgram } from '../../../shaders/program.js';
 import type { Lowering } from '../../compile/lowering.js';
 import { broadcastView, collapse, isAligned, nonEmpty, transposeView, type View } from '../../compile/view.js';
 import { add, divideExact, equal, mul, product, type Dim } from '../../graph/dim.js';
@@ -51,6 +53,29 @@ function lower(lowering: Lowering): void {
     isAligned(operands.k, last);
   const count = product([...batch, queries]);
   const scores = mul(count, length);
+  const rank = Math.max(1, space.shape.length);
+  const form = { width, valueWidth, hasMask: mask !== undefined, vectors, rank };
+  const kernelOf = (program: WebGpuProgram, threads: number, caps: DeviceCaps): StepKernel => ({
+    program,
+    dispatch: {
+      parameters: {
+        count,
+        length,
+        scale: { f32: attributes.number('scale', 1) },
+        ...Object.fromEntries(entries.map(([name, view]) => [`${name}_start`, { start: view }])),
+        k_step: operands.k.strides.at(-1)!,
+        v_step: operands.v.strides.at(-2)!,
+        ...(operands.mask ? { mask_step: operands.mask.strides.at(-1)! } : {}),
+        q_feature: operands.q.strides.at(-1)!,
+        k_feature: operands.k.strides.at(-2)!,
+        v_feature: operands.v.strides.at(-1)!,
+        out_feature: output.strides.at(-1)!,
+        shape: nonEmpty(space.shape, 1),
+        ...Object.fromEntries(entries.map(([name], i) => [`${name}_strides`, nonEmpty(space.strides[i]!, 0)])),
+      },
+      workgroups: flatWorkgroups(count, threads, caps.maxWorkgroupsPerDimension),
+    },
+  });
   lowering.emit({
     kernel: 'ShortAttention',
     operands: [
@@ -65,28 +90,11 @@ function lower(lowering: Lowering): void {
     detail: `queries=${queries} keys=${length} features=${width}`,
     webgpu(caps) {
       const workgroupSize = Math.min(WORKGROUP, flatWorkgroupSize(caps.maxWorkgroupInvocations));
-      const rank = Math.max(1, space.shape.length);
-      return {
-        program: shortAttention({ width, valueWidth, hasMask: mask !== undefined, vectors, rank, workgroupSize }),
-        dispatch: {
-          parameters: {
-            count,
-            length,
-            scale: { f32: attributes.number('scale', 1) },
-            ...Object.fromEntries(entries.map(([name, view]) => [`${name}_start`, { start: view }])),
-            k_step: operands.k.strides.at(-1)!,
-            v_step: operands.v.strides.at(-2)!,
-            ...(operands.mask ? { mask_step: operands.mask.strides.at(-1)! } : {}),
-            q_feature: operands.q.strides.at(-1)!,
-            k_feature: operands.k.strides.at(-2)!,
-            v_feature: operands.v.strides.at(-1)!,
-            out_feature: output.strides.at(-1)!,
-            shape: nonEmpty(space.shape, 1),
-            ...Object.fromEntries(entries.map(([name], i) => [`${name}_strides`, nonEmpty(space.strides[i]!, 0)])),
-          },
-          workgroups: flatWorkgroups(count, workgroupSize, caps.maxWorkgroupsPerDimension),
-        },
-      };
+      return kernelOf(shortAttention({ ...form, workgroupSize }), workgroupSize, caps);
+    },
+    cuda(caps) {
+      const program = typeof length === 'number' ? nativeShortAttention(form, length) : undefined;
+      return program && kernelOf(program, NATIVE_THREADS, caps);
     },
   });
 }

@@ -1,5 +1,6 @@
 import { DIRECT_WORKGROUP, matMul, ROWS_WORKGROUP, type MatMulTile } from '../../../shaders/matmul.js';
 import { blockedBytes, type BlockedTile } from '../../../shaders/matmul_blocked.js';
+import { hopperTileBytes, type HopperTile } from '../../../shaders/matmul_hopper.js';
 import type { OuterTile } from '../../../shaders/matmul_outer.js';
 import { nativeTileBytes, type NativeTile } from '../../../shaders/matmul_native.js';
 import type { SubgroupTile } from '../../../shaders/matmul_subgroup.js';
@@ -9,10 +10,11 @@ import {
   usesMatrixUnits,
   type DeviceCaps,
   type ParameterValue,
+  type Repacked,
   type Step,
   type StepKernel,
 } from '../../compile/kernel.js';
-import type { View } from '../../compile/view.js';
+import type { Storage, View } from '../../compile/view.js';
 import { equal, evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
 import { trafficBytes } from '../elementwise/kernel.js';
 import type { ChainCode } from '../elementwise/chain.js';
@@ -189,6 +191,56 @@ function nativeTiles(a: View, b: View, workgroupBytes: number): TileChoice | und
   return { tile: small, others: isNarrow ? [some] : [some, many] };
 }
 
+/** A plain matrix of known places that all batches multiply with, as lines along k that begin on multiples of 4. */
+function turnedWeight(b: View): Repacked | undefined {
+  const [k, n] = [b.shape[2]!, b.shape[3]!];
+  const isShared = [0, 1].every((d) => b.shape[d] === 1 || b.strides[d] === 0);
+  const places = [b.offset, b.strides[2]!, b.strides[3]!];
+  if (b.storage.kind !== 'weight' || !isShared || typeof k !== 'number' || typeof n !== 'number') return undefined;
+  if (places.some((p) => typeof p !== 'number')) return undefined;
+  const pitch = Math.ceil(k / 4) * 4;
+  const storage: Storage = { ...b.storage, type: 'f32', size: pitch * n };
+  const from: View = { ...b, shape: [k, n], strides: b.strides.slice(2) };
+  const view: View = { storage, dtype: 'float32', shape: [k, n], strides: [1, pitch], offset: 0 };
+  return { operand: 1, from, view, rounds: true };
+}
+
+/** A matrix as batches of a product share it. */
+function lifted(view: View): View {
+  return { ...view, shape: [1, 1, ...view.shape], strides: [0, 0, ...view.strides] };
+}
+
+/** Tiles for groups of warps, by how many of them fill a device; undefined where a workgroup has no memory for them. */
+function hopperTiles(a: View, b: View, workgroupBytes: number): TileChoice | undefined {
+  const [m, n] = [a.shape[2]!, b.shape[3]! as number];
+  const few = (dim: Dim): boolean => typeof dim === 'number' && dim < FEWEST_FOR_UNITS;
+  if (few(m) || few(a.shape[3]!) || few(n)) return undefined;
+  const inFours = raggedLoadsOf(a, b).a === 'along';
+  const tile = (
+    [tileM, tileN]: readonly [number, HopperTile['tileN']],
+    slices: number,
+    stages: number,
+    residents: number,
+  ): HopperTile => ({ kind: 'hopper', tileM, tileN, slices, stages, residents, inFours });
+  const small = tile([64, 32], 4, 4, 1);
+  const some = tile([64, 64], 1, 4, 3);
+  const middle = tile([64, 128], 1, 4, 2);
+  const large = tile([128, 256], 1, 4, 1);
+  if ([small, some, middle, large].some((t) => hopperTileBytes(t) > workgroupBytes)) return undefined;
+  // Measured on an H100; tiles wider than the product compute what nobody wants.
+  const ends = [
+    FEW_TILES,
+    n <= 64 ? Number.POSITIVE_INFINITY : 3 * FEW_TILES,
+    n < 256 ? Number.POSITIVE_INFINITY : 6 * FEW_TILES,
+  ];
+  const others = [some, middle, large].map((wider, i) => ({
+    tile: wider,
+    from: ends[i]!,
+    below: ends[i + 1] ?? Number.POSITIVE_INFINITY,
+  }));
+  return { tile: small, others: others.filter(({ from, below }) => from < below) };
+}
+
 /** Most rows and columns of a tile that is cut to a product's own size, and most invocations for it. */
 const MOST_FITTED = 256;
 
@@ -222,6 +274,7 @@ export function workgroupsOf(tile: MatMulTile, m: number, n: number, batches: nu
     case 'staged':
     case 'subgroup':
     case 'native':
+    case 'hopper':
       return Math.ceil(m / tile.tileM) * Math.ceil(n / tile.tileN) * batches;
     case 'direct':
       return Math.ceil((Math.ceil(m / tile.threadM) * Math.ceil(n / tile.threadN) * batches) / DIRECT_WORKGROUP);
@@ -254,15 +307,15 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
     [`${name}_column`]: v.strides[3]!,
   });
   const stored = [output, ...(bias ? [bias] : []), ...read];
-  const kernelOf = ({ tile, others, countedIn }: TileChoice, caps: DeviceCaps): StepKernel => {
+  const kernelOf = ({ tile, others, countedIn }: TileChoice, caps: DeviceCaps, weight = b): StepKernel => {
     const programOf = (cut: MatMulTile): WebGpuProgram =>
       matMul({
         tile: cut,
         hasBias: bias !== undefined,
         modulated: modulator !== undefined,
         picked: picks !== undefined,
-        halves: b.storage.type === 'f16',
-        vectors: cut.kind === 'outer' && areVectors(n, stored),
+        halves: weight.storage.type === 'f16',
+        vectors: (cut.kind === 'outer' || cut.kind === 'hopper') && areVectors(n, stored),
         outFours: cut.kind === 'subgroup' && areVectors(n, [output]),
         ...finishForm(finish, read),
       });
@@ -283,7 +336,7 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
           batches: mul(outer, inner),
           batch_inner: inner,
           ...place('a', a),
-          ...place('b', b),
+          ...place('b', weight),
           ...place('out', output),
           ...(bias
             ? place('bias', bias)
@@ -329,8 +382,13 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
       return kernelOf(measured ?? choose(a, b, target), target);
     },
     cuda(target) {
-      if (!usesMatrixUnits(target) || modulator || picks || b.storage.type === 'f16') return undefined;
-      const tiles = nativeTiles(a, b, target.tf32!.workgroupBytes);
+      if (!usesMatrixUnits(target) || modulator || picks) return undefined;
+      const { workgroupBytes, byGroups } = target.tf32!;
+      const repacked = byGroups ? turnedWeight(b) : undefined;
+      const groups = repacked && hopperTiles(a, b, workgroupBytes);
+      if (groups) return { ...kernelOf(groups, target, lifted(repacked.view)), repacked };
+      if (b.storage.type === 'f16') return undefined;
+      const tiles = nativeTiles(a, b, workgroupBytes);
       return tiles && kernelOf(tiles, target);
     },
   };

@@ -8,8 +8,13 @@ import {
 } from '../../../shaders/perceptron_blocked.js';
 import { blockThreads, type RegisterBlock } from '../../../shaders/register_sums.js';
 import { fitsRegisters, HALVES_THREADS, halvesBytes, perceptronHalves } from '../../../shaders/perceptron_halves.js';
-import { activationScalar, type PerceptronLayer } from '../../../shaders/perceptron_parts.js';
-import type { Alternative, DeviceCaps, ProductPrecision, Step } from '../../compile/kernel.js';
+import { fitsUnits, NATIVE_ROWS, nativePerceptron, nativeThreads } from '../../../shaders/perceptron_native.js';
+import {
+  activationScalar,
+  type PerceptronForm as ProgramForm,
+  type PerceptronLayer,
+} from '../../../shaders/perceptron_parts.js';
+import type { Alternative, DeviceCaps, ProductPrecision, Step, StepKernel } from '../../compile/kernel.js';
 import type { Lowering } from '../../compile/lowering.js';
 import { broadcastView, collapse, liesInFours, nonEmpty, reshapeView, type View } from '../../compile/view.js';
 import { evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
@@ -42,6 +47,9 @@ const [MOST_ROWS, FILLED] = [32, 264];
 /** Rows of a workgroup in float16, and how many workgroups have to come of the larger. */
 const HALVES_ROWS = [64, 32, 16];
 const HALVES_FILLED = 100;
+/** On CUDA's matrix units: how many blocks have to come of the larger, and most blocks, each of which reads all weights. */
+const UNITS_FILLED = 100;
+const MOST_BLOCKS = 132;
 
 interface Cut {
   readonly rows: number;
@@ -65,6 +73,10 @@ export function cutsOf(
         fitsRegisters(layers, rows) &&
         halvesBytes(layers, normalizes, rows) <= caps.maxWorkgroupBytes,
     );
+  }
+  if (products === 'tf32') {
+    if (!fitsUnits(layers, normalizes, caps.tf32?.workgroupBytes ?? 0)) return [];
+    return NATIVE_ROWS.map((rows): Cut => ({ rows, threads: nativeThreads(rows), filled: UNITS_FILLED }));
   }
   const threads = Math.min(THREADS, caps.maxWorkgroupInvocations);
   const { n } = layers.at(-1)!;
@@ -109,6 +121,9 @@ export function blockedCutsOf(
   );
 }
 
+/** How many workgroups of so many rows there are at given sizes, at most `most`. */
+type WorkgroupsOf = (cut: { readonly rows: number }, most?: number) => (bindings: Bindings) => number;
+
 interface PerceptronCall extends PerceptronForm {
   readonly x: View;
   readonly weights: View;
@@ -147,6 +162,64 @@ function perceptronStep(call: PerceptronCall): Omit<Step, 'node'> {
   const outFours = layers.at(-1)!.n % 4 === 0 && operands.slice(1).every(isInFours);
   const inFours = layers[0]!.k % 4 === 0 && isInFours(operands[0]!);
   const multiplied = layers.reduce((sum, { k, n }) => sum + 2 * k * n, 0);
+  const kernelOf = (
+    caps: DeviceCaps,
+    mostWorkgroups: number,
+    made: (form: ProgramForm, cut: Cut) => WebGpuProgram,
+    larger: (form: ProgramForm, caps: DeviceCaps, workgroups: WorkgroupsOf) => readonly Alternative[] = () => [],
+  ): StepKernel => {
+    const cuts = cutsOf(layers, normalizes, products, caps);
+    const form = {
+      layers: written,
+      hasAddend: addend !== undefined,
+      normalizes,
+      rank: Math.max(1, space.shape.length),
+      ...finishForm(finish, others),
+    };
+    const workgroups: WorkgroupsOf =
+      ({ rows }, most = mostWorkgroups) =>
+      (bindings) =>
+        Math.min(most, Math.ceil(evaluate(m, bindings) / rows));
+    const least = cuts.at(-1)!;
+    return {
+      program: made(form, least),
+      dispatch: {
+        parameters: {
+          m,
+          weights_start: { start: weights },
+          ...(normalizes ? { epsilon: { f32: epsilon } } : {}),
+          shape: nonEmpty(space.shape, 1),
+          ...Object.fromEntries(Object.entries(scalars).map(([name, f32]) => [name, { f32 }])),
+          ...Object.assign(
+            {},
+            ...operands.map(([name, v], i) => ({
+              [`${name}_start`]: { start: v },
+              [`${name}_column`]: v.strides.at(-1)!,
+              [`${name}_strides`]: nonEmpty(space.strides[i]!, 0),
+            })),
+          ),
+        },
+        workgroups: workgroups(least),
+        alternatives: [
+          ...larger(form, caps, workgroups),
+          ...cuts.slice(0, -1).map((cut): Alternative => ({
+            program: made(form, cut),
+            workgroups: workgroups(cut),
+            suits: (bindings) => workgroups(cut, Number.POSITIVE_INFINITY)(bindings) >= cut.filled,
+          })),
+        ],
+      },
+    };
+  };
+  const blockedOf = (form: ProgramForm, caps: DeviceCaps, workgroups: WorkgroupsOf): readonly Alternative[] => {
+    const filled = normalizes ? NORMALIZED_FILLED : BLOCKED_FILLED;
+    const cuts = products === 'float32' ? blockedCutsOf(layers, normalizes, caps) : [];
+    return cuts.map((cut) => ({
+      program: blockedPerceptron({ ...form, inFours, outFours, block: cut }),
+      workgroups: workgroups(cut),
+      suits: (bindings) => workgroups(cut)(bindings) * blockThreads(cut) >= filled,
+    }));
+  };
   return {
     kernel: finish ? `Perceptron+${finish.name}` : 'Perceptron',
     operands: [
@@ -159,60 +232,20 @@ function perceptronStep(call: PerceptronCall): Omit<Step, 'node'> {
     bound: 'arithmetic',
     detail: `m=${m} ${[layers[0]!.k, ...layers.map((l) => l.n)].join('-')}${normalizes ? ' normalized' : ''}`,
     webgpu(caps) {
-      const cuts = cutsOf(layers, normalizes, products, caps);
-      const form = {
-        layers: written,
-        hasAddend: addend !== undefined,
-        normalizes,
-        rank: Math.max(1, space.shape.length),
-        ...finishForm(finish, others),
-      };
-      const programOf = ({ rows, threads }: Cut): WebGpuProgram =>
-        products === 'float16'
-          ? perceptronHalves({ ...form, inFours, outFours, rows })
-          : perceptron({ ...form, vectors: normalizes && outFours, rows, threads });
-      const workgroups =
-        ({ rows }: Pick<Cut, 'rows'>) =>
-        (bindings: Bindings): number =>
-          Math.min(caps.maxWorkgroupsPerDimension, Math.ceil(evaluate(m, bindings) / rows));
-      const least = cuts.at(-1)!;
-      const blocked = (products === 'float32' ? blockedCutsOf(layers, normalizes, caps) : []).map(
-        (cut): Alternative => ({
-          program: blockedPerceptron({ ...form, inFours, outFours, block: cut }),
-          workgroups: workgroups(cut),
-          suits: (bindings) =>
-            workgroups(cut)(bindings) * blockThreads(cut) >= (normalizes ? NORMALIZED_FILLED : BLOCKED_FILLED),
-        }),
+      if (products === 'tf32') throw new Error('a perceptron in TF32 has no kernel for WebGPU');
+      return kernelOf(
+        caps,
+        caps.maxWorkgroupsPerDimension,
+        (form, { rows, threads }) =>
+          products === 'float16'
+            ? perceptronHalves({ ...form, inFours, outFours, rows })
+            : perceptron({ ...form, vectors: normalizes && outFours, rows, threads }),
+        blockedOf,
       );
-      return {
-        program: programOf(least),
-        dispatch: {
-          parameters: {
-            m,
-            weights_start: { start: weights },
-            ...(normalizes ? { epsilon: { f32: epsilon } } : {}),
-            shape: nonEmpty(space.shape, 1),
-            ...Object.fromEntries(Object.entries(scalars).map(([name, f32]) => [name, { f32 }])),
-            ...Object.assign(
-              {},
-              ...operands.map(([name, v], i) => ({
-                [`${name}_start`]: { start: v },
-                [`${name}_column`]: v.strides.at(-1)!,
-                [`${name}_strides`]: nonEmpty(space.strides[i]!, 0),
-              })),
-            ),
-          },
-          workgroups: workgroups(least),
-          alternatives: [
-            ...blocked,
-            ...cuts.slice(0, -1).map((cut): Alternative => ({
-              program: programOf(cut),
-              workgroups: workgroups(cut),
-              suits: (bindings) => workgroups(cut)(bindings) >= cut.filled,
-            })),
-          ],
-        },
-      };
+    },
+    cuda(caps) {
+      if (products !== 'tf32') return undefined;
+      return kernelOf(caps, MOST_BLOCKS, (form, { rows }) => nativePerceptron({ ...form, outFours, rows }));
     },
   };
 }
@@ -231,10 +264,13 @@ export function perceptronOperator(form: PerceptronForm): Operator {
     const over = (view: View, width: number): View =>
       reshapeView(view, [...rows, width]) ?? reshapeView(lowering.dense(view), [...rows, width])!;
     const addend = addedOf(lowering, 2, [...rows, n]);
+    const given = over(lowering.view(0), k);
+    // Kernels of matrix units read four features at a time.
+    const x = form.products === 'tf32' && !liesInFours(given) ? lowering.dense(given) : given;
     lowering.emit(
       perceptronStep({
         ...form,
-        x: over(lowering.view(0), k),
+        x,
         weights: lowering.view(1),
         output: target,
         ...(addend ? { addend: broadcastView(addend, [...rows, n]) } : {}),

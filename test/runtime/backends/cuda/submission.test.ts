@@ -18,7 +18,13 @@ interface Ended {
 interface Report {
   readonly roundTrips: number;
   readonly takesOver: boolean;
-  readonly shrinks: { readonly reason: string; readonly fault: number; readonly zeros: boolean };
+  readonly shrinks: {
+    readonly reason: string;
+    readonly fault: number;
+    readonly zeros: boolean;
+    readonly kept: boolean;
+  };
+  readonly shrinksAmongMany: { readonly reason: string; readonly fault: number; readonly kept: boolean };
   readonly detached: Ended;
   readonly noKernel: Ended;
   readonly unknown: Ended;
@@ -45,8 +51,12 @@ describe.skipIf(!existsSync(addon) || !existsSync(driver))('submissions to the C
     expect(report.takesOver).toBe(true);
   });
 
-  it('tell of a buffer that is resized while it is read, and go on with zeros', () => {
-    expect(report.shrinks).toEqual({ reason: '', fault: 1, zeros: true });
+  it('tell of a buffer that is resized before it is read, and go on with zeros', () => {
+    expect(report.shrinks).toEqual({ reason: '', fault: 1, zeros: true, kept: true });
+  });
+
+  it('do so where threads share the copies', () => {
+    expect(report.shrinksAmongMany).toEqual({ reason: '', fault: 0, kept: true });
   });
 
   it('tell of a buffer that was detached before', () => {

@@ -1,0 +1,220 @@
+// Matrix products on the matrix units of compute capability 9.0, by groups of four warps that read both operands from shared
+// memory: C = A B with TF32 operands and float32 sums. The units drop the bits of float32 that TF32 has not; B has been
+// rounded before. shaders/matmul_hopper.ts writes the module around it: parameters, buffers, and `store`, which finishes
+// elements.
+#pragma once
+
+#include "tensor.cuh"
+
+namespace wgsl {
+
+typedef unsigned long long u64;
+
+// What threads have written to shared memory becomes visible to the matrix units.
+BRAID_DEVICE void showUnits() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+BRAID_DEVICE void beginGroup() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+BRAID_DEVICE void endGroup() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+template <int N> BRAID_DEVICE void awaitGroups() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory"); }
+
+// The compiler does not know that sums change until their group is awaited: it may not move what reads them over this.
+template <int N> BRAID_DEVICE void settle(f32 (&c)[N]) {
+#pragma unroll
+  for (int i = 0; i < N; i++) asm volatile("" : "+f"(c[i])::"memory");
+}
+
+// Lines of 128 bytes along k in blocks of 8, whose sixteens of bytes are swapped by the number of the line: how matrix units
+// read them without two meeting in a bank.
+BRAID_DEVICE u64 describe(u32 address) {
+  return (u64)((address & 0x3ffff) >> 4) | (u64)1 << 16 | (u64)(1024 >> 4) << 32 | (u64)1 << 62;
+}
+
+// C += A B of 64 lines of A, c[4 j + e] being column 8 j + 2 (lane % 4) + e % 2 of line 16 warp + lane / 4 + 8 (e / 2).
+BRAID_DEVICE void multiplyGroup(f32 (&c)[16], u64 a, u64 b) {
+  asm volatile("{ .reg .pred p; setp.ne.b32 p, 1, 0; wgmma.mma_async.sync.aligned.m64n32k8.f32.tf32.tf32 {"
+               "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, %16, %17, p, 1, 1; }"
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]), "+f"(c[4]), "+f"(c[5]), "+f"(c[6]), "+f"(c[7]),
+                 "+f"(c[8]), "+f"(c[9]), "+f"(c[10]), "+f"(c[11]), "+f"(c[12]), "+f"(c[13]), "+f"(c[14]), "+f"(c[15])
+               : "l"(a), "l"(b));
+}
+BRAID_DEVICE void multiplyGroup(f32 (&c)[32], u64 a, u64 b) {
+  asm volatile("{ .reg .pred p; setp.ne.b32 p, 1, 0; wgmma.mma_async.sync.aligned.m64n64k8.f32.tf32.tf32 {"
+               "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+               "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, %32, %33, p, 1, 1; }"
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]), "+f"(c[4]), "+f"(c[5]), "+f"(c[6]), "+f"(c[7]),
+                 "+f"(c[8]), "+f"(c[9]), "+f"(c[10]), "+f"(c[11]), "+f"(c[12]), "+f"(c[13]), "+f"(c[14]), "+f"(c[15]),
+                 "+f"(c[16]), "+f"(c[17]), "+f"(c[18]), "+f"(c[19]), "+f"(c[20]), "+f"(c[21]), "+f"(c[22]), "+f"(c[23]),
+                 "+f"(c[24]), "+f"(c[25]), "+f"(c[26]), "+f"(c[27]), "+f"(c[28]), "+f"(c[29]), "+f"(c[30]), "+f"(c[31])
+               : "l"(a), "l"(b));
+}
+BRAID_DEVICE void multiplyGroup(f32 (&c)[64], u64 a, u64 b) {
+  asm volatile("{ .reg .pred p; setp.ne.b32 p, 1, 0; wgmma.mma_async.sync.aligned.m64n128k8.f32.tf32.tf32 {"
+               "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+               "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+               "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+               "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, %64, %65, p, 1, 1; }"
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]), "+f"(c[4]), "+f"(c[5]), "+f"(c[6]), "+f"(c[7]),
+                 "+f"(c[8]), "+f"(c[9]), "+f"(c[10]), "+f"(c[11]), "+f"(c[12]), "+f"(c[13]), "+f"(c[14]), "+f"(c[15]),
+                 "+f"(c[16]), "+f"(c[17]), "+f"(c[18]), "+f"(c[19]), "+f"(c[20]), "+f"(c[21]), "+f"(c[22]), "+f"(c[23]),
+                 "+f"(c[24]), "+f"(c[25]), "+f"(c[26]), "+f"(c[27]), "+f"(c[28]), "+f"(c[29]), "+f"(c[30]), "+f"(c[31]),
+                 "+f"(c[32]), "+f"(c[33]), "+f"(c[34]), "+f"(c[35]), "+f"(c[36]), "+f"(c[37]), "+f"(c[38]), "+f"(c[39]),
+                 "+f"(c[40]), "+f"(c[41]), "+f"(c[42]), "+f"(c[43]), "+f"(c[44]), "+f"(c[45]), "+f"(c[46]), "+f"(c[47]),
+                 "+f"(c[48]), "+f"(c[49]), "+f"(c[50]), "+f"(c[51]), "+f"(c[52]), "+f"(c[53]), "+f"(c[54]), "+f"(c[55]),
+                 "+f"(c[56]), "+f"(c[57]), "+f"(c[58]), "+f"(c[59]), "+f"(c[60]), "+f"(c[61]), "+f"(c[62]), "+f"(c[63])
+               : "l"(a), "l"(b));
+}
+BRAID_DEVICE void multiplyGroup(f32 (&c)[128], u64 a, u64 b) {
+  asm volatile("{ .reg .pred p; setp.ne.b32 p, 1, 0; wgmma.mma_async.sync.aligned.m64n256k8.f32.tf32.tf32 {"
+               "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+               "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+               "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+               "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
+               "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
+               "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
+               "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
+               "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127}, %128, %129, p, 1, 1; }"
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]), "+f"(c[4]), "+f"(c[5]), "+f"(c[6]), "+f"(c[7]),
+                 "+f"(c[8]), "+f"(c[9]), "+f"(c[10]), "+f"(c[11]), "+f"(c[12]), "+f"(c[13]), "+f"(c[14]), "+f"(c[15]),
+                 "+f"(c[16]), "+f"(c[17]), "+f"(c[18]), "+f"(c[19]), "+f"(c[20]), "+f"(c[21]), "+f"(c[22]), "+f"(c[23]),
+                 "+f"(c[24]), "+f"(c[25]), "+f"(c[26]), "+f"(c[27]), "+f"(c[28]), "+f"(c[29]), "+f"(c[30]), "+f"(c[31]),
+                 "+f"(c[32]), "+f"(c[33]), "+f"(c[34]), "+f"(c[35]), "+f"(c[36]), "+f"(c[37]), "+f"(c[38]), "+f"(c[39]),
+                 "+f"(c[40]), "+f"(c[41]), "+f"(c[42]), "+f"(c[43]), "+f"(c[44]), "+f"(c[45]), "+f"(c[46]), "+f"(c[47]),
+                 "+f"(c[48]), "+f"(c[49]), "+f"(c[50]), "+f"(c[51]), "+f"(c[52]), "+f"(c[53]), "+f"(c[54]), "+f"(c[55]),
+                 "+f"(c[56]), "+f"(c[57]), "+f"(c[58]), "+f"(c[59]), "+f"(c[60]), "+f"(c[61]), "+f"(c[62]), "+f"(c[63]),
+                 "+f"(c[64]), "+f"(c[65]), "+f"(c[66]), "+f"(c[67]), "+f"(c[68]), "+f"(c[69]), "+f"(c[70]), "+f"(c[71]),
+                 "+f"(c[72]), "+f"(c[73]), "+f"(c[74]), "+f"(c[75]), "+f"(c[76]), "+f"(c[77]), "+f"(c[78]), "+f"(c[79]),
+                 "+f"(c[80]), "+f"(c[81]), "+f"(c[82]), "+f"(c[83]), "+f"(c[84]), "+f"(c[85]), "+f"(c[86]), "+f"(c[87]),
+                 "+f"(c[88]), "+f"(c[89]), "+f"(c[90]), "+f"(c[91]), "+f"(c[92]), "+f"(c[93]), "+f"(c[94]), "+f"(c[95]),
+                 "+f"(c[96]), "+f"(c[97]), "+f"(c[98]), "+f"(c[99]), "+f"(c[100]), "+f"(c[101]), "+f"(c[102]), "+f"(c[103]),
+                 "+f"(c[104]), "+f"(c[105]), "+f"(c[106]), "+f"(c[107]), "+f"(c[108]), "+f"(c[109]), "+f"(c[110]), "+f"(c[111]),
+                 "+f"(c[112]), "+f"(c[113]), "+f"(c[114]), "+f"(c[115]), "+f"(c[116]), "+f"(c[117]), "+f"(c[118]), "+f"(c[119]),
+                 "+f"(c[120]), "+f"(c[121]), "+f"(c[122]), "+f"(c[123]), "+f"(c[124]), "+f"(c[125]), "+f"(c[126]), "+f"(c[127])
+               : "l"(a), "l"(b));
+}
+
+// Copies `bytes` of 16 in the background, and zeros for the rest.
+BRAID_DEVICE void copySome(u32 to, const f32 *from, u32 bytes) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes));
+}
+BRAID_DEVICE void copyWord(u32 to, const f32 *from, bool inside) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(inside ? 4 : 0));
+}
+
+// A tile of 64 `groups` x tileN a block; a step takes 32 `slices` along k, of which each slice has groups of its own, whose
+// sums are added in the end. B lies column by column, columns a multiple of 4 apart; A row by row, `inFours` where rows begin
+// on multiples of 4; `outFours`: `store` takes four columns of a row, else two of a row and of that 8 below.
+template <int groups, int tileN, int slices, int stages, bool inFours, bool outFours> struct HopperTile {
+  static constexpr int tileM = 64 * groups, tileK = 32;
+  static constexpr int threads = 128 * groups * slices;
+  static constexpr int line = 4 * tileK;
+  static constexpr int bytesA = tileM * line, bytesB = tileN * line;
+  static constexpr int stageBytes = slices * (bytesA + bytesB);
+  // One stage is multiplied and the one before may still be: the others are on their way.
+  static constexpr int ahead = stages - 2;
+  static_assert(ahead >= 1, "a stage has to be on its way");
+
+  // `lines` lines of k from `first` of `size` on, and their 32 `slices` words from k0 on; `stride` words apart.
+  template <int lines, bool four>
+  static BRAID_DEVICE void fetch(u32 to, const f32 *data, u32 first, u32 size, u32 stride, u32 k0, u32 k) {
+    constexpr int perLine = four ? 8 : 32, chunks = lines * perLine;
+    static_assert(chunks % threads == 0 || threads % chunks == 0, "threads share the lines evenly");
+#pragma unroll
+    for (int s = 0; s < slices; s++)
+#pragma unroll
+      for (int i = 0; i < (chunks + threads - 1) / threads; i++) {
+        const u32 chunk = threadIdx.x + i * threads;
+        if (chunks < threads && chunk >= chunks) break;
+        const u32 row = chunk / perLine, at = chunk % perLine;
+        const u32 kk = k0 + s * tileK + at * (four ? 4 : 1);
+        const bool inside = first + row < size && kk < k;
+        const f32 *from = inside ? data + (first + row) * stride + kk : data;
+        const u32 place = to + s * (bytesA + bytesB) + row * line;
+        if constexpr (four) copySome(place + ((at ^ row % 8) << 4), from, inside ? min(16u, (k - kk) * 4) : 0);
+        else copyWord(place + ((at / 4 ^ row % 8) << 4) + at % 4 * 4, from, inside);
+      }
+  }
+
+  template <class Kernel> static BRAID_DEVICE void run(const Kernel &kernel) {
+    extern __shared__ f32 memory[];
+    const u32 base = (sharedAddress(memory) + 1023) / 1024 * 1024;
+    const u32 z = blockIdx.z;
+    const auto &p = kernel.blocks[z];
+    const u32 m = p.m, n = p.n, k = p.k;
+    const u32 tilesM = (m + tileM - 1) / tileM, tilesN = (n + tileN - 1) / tileN;
+    const u32 tiles = tilesM * tilesN * p.batches;
+    const u32 warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const u32 group = warp / 4 % groups, slice = warp / 4 / groups;
+    const int steps = (k + tileK * slices - 1) / (tileK * slices);
+    for (u32 tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+      const u32 batch = tile / (tilesM * tilesN), inBatch = tile % (tilesM * tilesN);
+      const u32 row0 = inBatch / tilesN * tileM, column0 = inBatch % tilesN * tileN;
+      const u32 outer = batch / p.batch_inner, inner = batch % p.batch_inner;
+      const f32 *a = kernel.a.data + p.a_start + outer * p.a_outer + inner * p.a_inner;
+      const f32 *b = kernel.b.data + p.b_start;
+      const auto load = [&](int step) {
+        if (step < steps) {
+          const u32 stage = base + step % stages * stageBytes, k0 = step * tileK * slices;
+          fetch<tileM, inFours>(stage, a, row0, m, p.a_row, k0, k);
+          fetch<tileN, true>(stage + bytesA, b, column0, n, p.b_column, k0, k);
+        }
+        endCopies();
+      };
+      f32 c[tileN / 2] = {};
+      for (int s = 0; s < ahead; s++) load(s);
+      for (int s = 0; s < steps; s++) {
+        awaitCopies<ahead - 1>();
+        showUnits();
+        __syncthreads();
+        // All groups are done with the step before the last, whose stage this takes.
+        load(s + ahead);
+        const u32 mine = base + s % stages * stageBytes + slice * (bytesA + bytesB);
+        const u64 da = describe(mine + group * 64 * line), db = describe(mine + bytesA);
+        beginGroup();
+#pragma unroll
+        for (int i = 0; i < tileK / 8; i++) multiplyGroup(c, da + 2 * i, db + 2 * i);
+        endGroup();
+        awaitGroups<1>();
+      }
+      awaitGroups<0>();
+      settle(c);
+      awaitCopies<0>();
+      __syncthreads();
+      if constexpr (slices > 1) {
+        f32 *sums = memory + (base - sharedAddress(memory)) / 4;
+        const u32 thread = threadIdx.x % (128 * groups);
+        if (slice > 0) {
+#pragma unroll
+          for (int i = 0; i < tileN / 2; i++) sums[((slice - 1) * (tileN / 2) + i) * 128 * groups + thread] = c[i];
+        }
+        __syncthreads();
+        if (slice == 0) {
+#pragma unroll
+          for (int i = 0; i < tileN / 2; i++)
+#pragma unroll
+            for (int s = 0; s < slices - 1; s++) c[i] += sums[(s * (tileN / 2) + i) * 128 * groups + thread];
+        }
+      }
+      if (slice == 0) {
+        const u32 row = row0 + group * 64 + warp % 4 * 16 + lane / 4, column = column0 + lane % 4 * 2;
+        if constexpr (outFours) {
+          // Neighbours exchange halves: the first gets four columns of the upper row, the second of the lower.
+          const bool lower = lane % 2 == 1;
+          const u32 myRow = row + (lower ? 8 : 0), myColumn = column0 + lane % 4 / 2 * 4;
+#pragma unroll
+          for (int j = 0; j < tileN / 8; j++) {
+            const f32 x = __shfl_xor_sync(0xffffffffu, lower ? c[4 * j] : c[4 * j + 2], 1);
+            const f32 y = __shfl_xor_sync(0xffffffffu, lower ? c[4 * j + 1] : c[4 * j + 3], 1);
+            const vec4<f32> four = lower ? vec4<f32>(x, y, c[4 * j + 2], c[4 * j + 3]) : vec4<f32>(c[4 * j], c[4 * j + 1], x, y);
+            kernel.store(z, outer, inner, myRow, myColumn + j * 8, four);
+          }
+        } else {
+#pragma unroll
+          for (int j = 0; j < tileN / 8; j++)
+            kernel.store(z, outer, inner, row, column + j * 8, c[4 * j], c[4 * j + 1], c[4 * j + 2], c[4 * j + 3]);
+        }
+      }
+      __syncthreads();
+    }
+  }
+};
+
+} // namespace wgsl

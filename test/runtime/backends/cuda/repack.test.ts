@@ -1,0 +1,63 @@
+import { describe, expect, it } from 'vitest';
+import { repack } from '../../../../runtime/backends/cuda/repack.js';
+import { compile, GraphBuilder, type Plan } from '../../../../runtime/index.js';
+import type { KernelTarget } from '../../../../runtime/compile/kernel.js';
+
+const TARGET: KernelTarget = {
+  software: false,
+  maxWorkgroupInvocations: 1024,
+  maxWorkgroupBytes: 49_152,
+  maxWorkgroupsPerDimension: 65_535,
+  features: new Set(),
+  multipliesHalves: false,
+  tf32: { workgroupBytes: 232_448, byGroups: true },
+  products: 'tf32',
+};
+
+const [K, N] = [13, 16];
+
+/** y = x W. */
+function product(transB: 0 | 1): { plan: Plan; weight: Float32Array } {
+  const b = new GraphBuilder('product');
+  const weight = Float32Array.from({ length: K * N }, (_, i) => 1 + i * 2 ** -12);
+  const x = b.input('x', 'float32', ['rows', K]);
+  const w = b.constant('w', { dtype: 'float32', dims: transB ? [N, K] : [K, N], data: weight });
+  b.output(b.op('Gemm', [x, w], { transB }, { outputs: ['y'] }), 'float32');
+  const plan = compile(b.build(), { maxBindingBytes: 2 ** 30, caps: TARGET, products: 'tf32' });
+  return { plan, weight };
+}
+
+describe('repack', () => {
+  it.each([0, 1] as const)(
+    'lays a weight out in lines along k, rounded, in place of what it was: transB %i',
+    (transB) => {
+      const { plan, weight } = product(transB);
+      const { program } = repack(plan, TARGET);
+      const [{ storage, tensor }, ...rest] = program.weights as [(typeof program.weights)[number]];
+      expect(rest).toEqual([]);
+      expect(program.steps[0]!.operands[1]!.view.storage).toBe(storage);
+      const pitch = 16;
+      expect([storage.size, tensor.data.length]).toEqual([N * pitch, N * pitch]);
+      for (let n = 0; n < N; n++)
+        for (let k = 0; k < pitch; k++) {
+          const exact = k < K ? weight[transB ? n * K + k : k * N + n]! : 0;
+          const found = Number(tensor.data[n * pitch + k]!);
+          expect(Math.abs(found - exact)).toBeLessThanOrEqual(2 ** -11);
+          expect(found * 2 ** 10).toBe(Math.round(found * 2 ** 10));
+        }
+    },
+  );
+
+  it('leaves weights as they are where kernels read them so', () => {
+    const { plan } = product(0);
+    const { program } = repack(plan, { ...TARGET, products: 'float32' });
+    expect(program.weights).toEqual(plan.program.weights);
+  });
+
+  it('is the same for every step that it is asked about again', () => {
+    const { program } = repack(product(0).plan, TARGET);
+    const [step] = program.steps;
+    expect(step!.cuda!(TARGET)).toBe(step!.cuda!(TARGET));
+    expect(step!.cuda!(TARGET)!.program.native?.header).toBe('matmul_hopper.cuh');
+  });
+});
