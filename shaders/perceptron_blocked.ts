@@ -5,8 +5,8 @@ import {
   declareResults,
   perceptronFields,
   perceptronName,
+  type LayerSizes,
   type PerceptronForm,
-  type PerceptronLayer,
 } from './perceptron_parts.js';
 import { declareParameters, declareStorage, type WebGpuProgram } from './program.js';
 import {
@@ -37,8 +37,6 @@ export interface BlockedPerceptronOptions extends PerceptronForm {
   readonly block: RegisterBlock;
 }
 
-type Sizes = readonly Pick<PerceptronLayer, 'k' | 'n'>[];
-
 /** Columns that are handed from a layer to the next at once, and features that an input is kept whole up to. */
 const PIECE = 64;
 /** Last columns that each invocation sums its part of, instead of some invocations all parts. */
@@ -65,15 +63,15 @@ interface Plan {
 }
 
 /** Whether the first layer is computed piece by piece, so that its width takes no registers. */
-export function isPiecewise(layers: Sizes, normalizes: boolean): boolean {
+export function isPiecewise(layers: LayerSizes, normalizes: boolean): boolean {
   return layers[0]!.k <= PIECE && layers.length > (isFew(layers, normalizes) ? 2 : 1);
 }
 
-function isFew(layers: Sizes, normalizes: boolean): boolean {
+function isFew(layers: LayerSizes, normalizes: boolean): boolean {
   return layers.at(-1)!.n <= FEW && layers.length > 1 && !normalizes;
 }
 
-function planOf(layers: Sizes, normalizes: boolean, block: RegisterBlock): Plan {
+function planOf(layers: LayerSizes, normalizes: boolean, block: RegisterBlock): Plan {
   const { rows, across } = block;
   const [few, pieces] = [isFew(layers, normalizes), isPiecewise(layers, normalizes)];
   const kept = layers.map(({ n }) => Math.ceil(columnGroups(n) / across));
@@ -96,13 +94,13 @@ function planOf(layers: Sizes, normalizes: boolean, block: RegisterBlock): Plan 
 }
 
 /** Bytes of workgroup memory. */
-export function blockedPerceptronBytes(layers: Sizes, normalizes: boolean, block: RegisterBlock): number {
+export function blockedPerceptronBytes(layers: LayerSizes, normalizes: boolean, block: RegisterBlock): number {
   const { steps, staged, places, inputPlaces } = planOf(layers, normalizes, block);
   return 16 * ((places + inputPlaces) * placePitch(block) + steps * staged * block.across);
 }
 
 /** Whether an invocation has registers for the sums of all layers. */
-export function fitsBlockedPerceptron(layers: Sizes, normalizes: boolean, block: RegisterBlock): boolean {
+export function fitsBlockedPerceptron(layers: LayerSizes, normalizes: boolean, block: RegisterBlock): boolean {
   return planOf(layers, normalizes, block).fours.every((fours) => fours <= MOST_FOURS);
 }
 
@@ -167,11 +165,11 @@ function declare({ plan }: Context, i: number): string {
 }
 
 /** Vectors of parameters before layer `i`, and before its bias. */
-function weightsBefore(layers: Sizes, i: number): number {
+function weightsBefore(layers: LayerSizes, i: number): number {
   return parameterVectors(layers.slice(0, i), false);
 }
 
-function biasBefore(layers: Sizes, i: number): number {
+function biasBefore(layers: LayerSizes, i: number): number {
   const depth = i === 0 ? layers[0]!.k : 4 * columnGroups(layers[i - 1]!.n);
   return weightsBefore(layers, i) + depth * columnGroups(layers[i]!.n);
 }

@@ -3,8 +3,9 @@ import {
   declareResults,
   perceptronFields,
   perceptronName,
+  type LayerSizes,
   type PerceptronForm,
-  type PerceptronLayer,
+  type PerceptronLayout,
 } from './perceptron_parts.js';
 import { declareParameters, type WebGpuProgram } from './program.js';
 
@@ -16,8 +17,6 @@ export interface HalvesOptions extends PerceptronForm {
   /** Rows of a workgroup: 16, 32 or 64. */
   readonly rows: number;
 }
-
-type Sizes = readonly Pick<PerceptronLayer, 'k' | 'n'>[];
 
 const SIDE = 16;
 const SUBGROUP = 32;
@@ -38,24 +37,17 @@ const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 const tilesOf = (n: number): number => Math.ceil(n / SIDE);
 
 /** Tiles along k of a layer. What is left of the input's last panel is multiplied too, by zeros. */
-function depthOf(layers: Sizes, i: number): number {
+function depthOf(layers: LayerSizes, i: number): number {
   if (i > 0) return tilesOf(layers[i - 1]!.n);
   const tiles = tilesOf(layers[0]!.k);
   return tiles > PANEL_TILES ? Math.ceil(tiles / PANEL_TILES) * PANEL_TILES : tiles;
 }
 
-/** Where the parameters of layers lie, in vectors of 4 words. */
-export interface HalvesLayout {
-  /** Tiles of 16 x 16 halves, those of 16 k after each other; column by column within a tile. */
-  readonly weights: readonly number[];
-  /** float32, filled up to whole tiles with zeros, as are scale and shift of a normalization. */
-  readonly biases: readonly number[];
-  readonly scale: number;
-  readonly shift: number;
-  readonly total: number;
-}
-
-export function halvesLayout(layers: Sizes, normalizes: boolean): HalvesLayout {
+/**
+ * Where the parameters of layers lie, in vectors of 4 words. Weights: tiles of 16 x 16 halves, those of 16 k after each
+ * other; column by column within a tile. The rest: float32, filled up to whole tiles with zeros.
+ */
+export function halvesLayout(layers: LayerSizes, normalizes: boolean): PerceptronLayout {
   let at = 0;
   const take = (vectors: number): number => (at += vectors) - vectors;
   const weights = layers.map(({ n }, i) => take(depthOf(layers, i) * tilesOf(n) * TILE));
@@ -70,13 +62,13 @@ export function halfAt(k: number, n: number, columns: number): number {
   return tile * SIDE * SIDE + (n % SIDE) * SIDE + (k % SIDE);
 }
 
-function panelsOf(layers: Sizes, normalizes: boolean): number {
+function panelsOf(layers: LayerSizes, normalizes: boolean): number {
   const hidden = layers.slice(0, -1).map(({ n }) => Math.ceil(tilesOf(n) / PANEL_TILES));
   return Math.max(1, ...hidden, normalizes ? Math.ceil(layers.at(-1)!.n / NORMED) : 0);
 }
 
 /** Bytes of workgroup memory. */
-export function halvesBytes(layers: Sizes, normalizes: boolean, rows: number): number {
+export function halvesBytes(layers: LayerSizes, normalizes: boolean, rows: number): number {
   return 16 * (panelsOf(layers, normalizes) * rows * PITCH + SUBGROUPS * SIDE * STRIP);
 }
 
@@ -99,7 +91,7 @@ function shareOf(n: number, rows: number): Share {
 const MOST_SUMS = 16;
 
 /** Whether the sums of all layers fit the registers of a workgroup of `rows` rows. */
-export function fitsRegisters(layers: Sizes, rows: number): boolean {
+export function fitsRegisters(layers: LayerSizes, rows: number): boolean {
   return layers.every(({ n }) => {
     const share = shareOf(n, rows);
     return share.rows * share.columns <= MOST_SUMS;

@@ -2,8 +2,9 @@ import {
   declareResults,
   perceptronFields,
   perceptronName,
+  type LayerSizes,
   type PerceptronForm,
-  type PerceptronLayer,
+  type PerceptronLayout,
 } from './perceptron_parts.js';
 import { declareParameters, declareStorage, type WebGpuProgram } from './program.js';
 
@@ -13,8 +14,6 @@ export interface NativeOptions extends PerceptronForm {
   /** Rows of a block. */
   readonly rows: number;
 }
-
-type Sizes = readonly Pick<PerceptronLayer, 'k' | 'n'>[];
 
 /** Most features, hidden columns and results whose places a warp's registers and a block's memory hold. */
 const [MOST_FEATURES, MOST_HIDDEN, MOST_RESULTS] = [64, 256, 64];
@@ -28,15 +27,7 @@ export function nativeThreads(rows: number): number {
 }
 
 /** Where the parameters of layers lie, in words: see native/kernels/perceptron.cuh. */
-export interface UnitsLayout {
-  readonly weights: readonly number[];
-  readonly biases: readonly number[];
-  readonly scale: number;
-  readonly shift: number;
-  readonly total: number;
-}
-
-export function unitsLayout(layers: Sizes, normalizes: boolean): UnitsLayout {
+export function unitsLayout(layers: LayerSizes, normalizes: boolean): PerceptronLayout {
   let at = 0;
   const take = (words: number): number => (at += words) - words;
   const weights = layers.map(({ k, n }) => take(k * n));
@@ -55,7 +46,7 @@ export function unitAt(row: number, column: number, n: number, isFirst: boolean)
 }
 
 /** Whether there is a kernel for such layers. */
-export function fitsUnits(layers: Sizes, normalizes: boolean, workgroupBytes: number): boolean {
+export function fitsUnits(layers: LayerSizes, normalizes: boolean, workgroupBytes: number): boolean {
   const [first, last] = [layers[0]!, layers.at(-1)!];
   const isHidden = layers.length === 1 || (layers.length === 2 && first.n % 32 === 0 && first.n <= MOST_HIDDEN);
   const isEven = first.k % 16 === 0 && last.n % 8 === 0;

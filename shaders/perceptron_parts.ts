@@ -11,6 +11,18 @@ export interface PerceptronLayer {
   readonly activation?: Activation;
 }
 
+/** Features in and out of each layer. */
+export type LayerSizes = readonly Pick<PerceptronLayer, 'k' | 'n'>[];
+
+/** Where the parameters of layers begin, by layer, and those of a normalization. What is counted is the kernel's own. */
+export interface PerceptronLayout {
+  readonly weights: readonly number[];
+  readonly biases: readonly number[];
+  readonly scale: number;
+  readonly shift: number;
+  readonly total: number;
+}
+
 /** What a perceptron computes, whatever its kernel. */
 export interface PerceptronForm {
   readonly layers: readonly PerceptronLayer[];

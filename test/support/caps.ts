@@ -9,3 +9,14 @@ export const SOFTWARE_CAPS: DeviceCaps = {
   features: new Set(),
   multipliesHalves: false,
 };
+
+/** What an H100 can do under CUDA. */
+export const HOPPER_CAPS: DeviceCaps = {
+  software: false,
+  maxWorkgroupInvocations: 1024,
+  maxWorkgroupBytes: 49_152,
+  maxWorkgroupsPerDimension: 65_535,
+  features: new Set(),
+  multipliesHalves: false,
+  tf32: { workgroupBytes: 232_448, byGroups: true },
+};

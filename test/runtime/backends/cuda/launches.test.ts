@@ -6,17 +6,9 @@ import { ENTRY_POINT, translate } from '../../../../runtime/backends/cuda/transl
 import { compile } from '../../../../runtime/index.js';
 import type { KernelTarget } from '../../../../runtime/compile/kernel.js';
 import { buildZoo, zooNames } from '../../../../src/zoo/index.js';
+import { HOPPER_CAPS } from '../../../support/caps.js';
 
-const TARGET: KernelTarget = {
-  software: false,
-  maxWorkgroupInvocations: 1024,
-  maxWorkgroupBytes: 49_152,
-  maxWorkgroupsPerDimension: 65_535,
-  features: new Set(),
-  multipliesHalves: false,
-  tf32: { workgroupBytes: 232_448, byGroups: true },
-  products: 'float32',
-};
+const TARGET: KernelTarget = { ...HOPPER_CAPS, products: 'float32' };
 
 /** Kernels of a model's launches, and how many steps each takes. */
 function launchesOf(model: string, products: 'float32' | 'tf32') {

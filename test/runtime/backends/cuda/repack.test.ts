@@ -2,17 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { repack } from '../../../../runtime/backends/cuda/repack.js';
 import { compile, GraphBuilder, type Plan } from '../../../../runtime/index.js';
 import type { KernelTarget } from '../../../../runtime/compile/kernel.js';
+import { HOPPER_CAPS } from '../../../support/caps.js';
 
-const TARGET: KernelTarget = {
-  software: false,
-  maxWorkgroupInvocations: 1024,
-  maxWorkgroupBytes: 49_152,
-  maxWorkgroupsPerDimension: 65_535,
-  features: new Set(),
-  multipliesHalves: false,
-  tf32: { workgroupBytes: 232_448, byGroups: true },
-  products: 'tf32',
-};
+const TARGET: KernelTarget = { ...HOPPER_CAPS, products: 'tf32' };
 
 const [K, N] = [13, 16];
 
