@@ -64,7 +64,8 @@ const recos = ({ maxBatchRows = Number.POSITIVE_INFINITY, queueDelayMs = 0 }: Sc
   next(situation) {
     const { now, load, pool, software, joinsPlans } = situation;
     if (load.inFlight >= WAVES_BEFORE_DEVICE) return undefined;
-    const first = mostUrgent(situation);
+    const urgent = inDanger(situation);
+    const first = urgent ?? pool.oldestGroup();
     if (!first) return undefined;
     if (queueDelayMs > 0 && load.inFlight === 0) {
       const due = first.oldest.arrivedAt + queueDelayMs;
@@ -77,7 +78,8 @@ const recos = ({ maxBatchRows = Number.POSITIVE_INFINITY, queueDelayMs = 0 }: Sc
     });
     const alone = first.queries === pool.queries;
     if (alone && !software) return [cutWave(whole(first), load)];
-    return alone || !joinsPlans ? [whole(first)] : halfOf(pool, load, first).map(whole);
+    // Waves of one submission end together: whoever is in a hurry goes alone.
+    return alone || urgent || !joinsPlans ? [whole(first)] : halfOf(pool, load, first).map(whole);
   },
 });
 
@@ -117,8 +119,8 @@ function halfOf(pool: Pool, load: LoadMonitor, first: PoolGroup): PoolGroup[] {
   return taken;
 }
 
-/** The group with a deadline that would pass if it waited for another wave, or the one that came first. */
-function mostUrgent({ now, load, pool }: Situation): PoolGroup | undefined {
+/** The group with a deadline that would pass if it waited for another wave. */
+function inDanger({ now, load, pool }: Situation): PoolGroup | undefined {
   let urgent: PoolGroup | undefined;
   let earliest = Number.POSITIVE_INFINITY;
   for (const group of pool.groups()) {
@@ -128,7 +130,7 @@ function mostUrgent({ now, load, pool }: Situation): PoolGroup | undefined {
     if (deadlineAt - now - load.outstandingUs(now) / 1000 > 3 * waveMs) continue;
     [urgent, earliest] = [group, deadlineAt];
   }
-  return urgent ?? pool.oldestGroup();
+  return urgent;
 }
 
 const POLICIES: Record<PolicyName, (options: ScheduleOptions) => Policy> = { recos, query, multistream, batch };

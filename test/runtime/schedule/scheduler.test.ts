@@ -395,20 +395,22 @@ describe('the scheduler', () => {
     expect(device.waves.length).toBe(3);
   });
 
-  it('serves a deadline in danger before what came first', async () => {
+  it.each([false, true])('serves a deadline in danger before what came first, and alone: %s', async (joinsPlans) => {
     const device = new FakeDevice(1, () => 5);
-    const targets = PLANS.slice(0, 2).map((plan) => device.target(plan, 4));
+    device.joinsPlans = joinsPlans;
+    const targets = ['a', 'b', 'c'].map((name) => device.target(planOf(name, 'parallel'), 4));
     // By the cost model a wave takes a second.
-    targets[1]!.cost.deviceUs = () => 1e6;
+    for (const { cost } of targets) cost.deviceUs = () => 1e6;
     const scheduler = new Scheduler(device.backend, { policy: 'recos' });
     const run = (model: number, deadlineMs = Number.POSITIVE_INFINITY): Promise<unknown> => {
-      const { bindings, inputs } = queryOf(PLANS[model]!, 4);
+      const { bindings, inputs } = queryOf(targets[model]!.plan, 4);
       return scheduler.run(targets[model]!, bindings, inputs, { deadlineMs });
     };
     const running = run(0);
     await new Promise((resolve) => setImmediate(resolve));
-    await Promise.all([running, run(0), run(1, 2000), run(0)]);
-    expect(device.waves.map((w) => w.target)).toEqual(['a', 'b', 'a', 'a']);
+    await Promise.all([running, run(0), run(2), run(1, 2000), run(0)]);
+    expect(device.submissions.slice(0, 2)).toEqual([['a'], ['b']]);
+    expect(device.submissions.slice(2).flat().toSorted()).toEqual(['a', 'a', 'c']);
   });
 
   it('refuses a query where too many wait already', async () => {
