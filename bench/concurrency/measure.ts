@@ -6,6 +6,7 @@ import type { ConcurrencyFigures } from '../common/records.js';
 import type { QuerySizes } from '../common/sizes.js';
 import { mean, ratio, summarize } from '../common/statistics.js';
 import type { Counters, LoadedModels, PreparedQuery, System } from '../common/systems.js';
+import { inTurns } from '../common/turns.js';
 
 export interface ConcurrencySettings {
   readonly clients: readonly number[];
@@ -57,23 +58,15 @@ export async function measureWorkload(
 
 type PlainFigures = Omit<ConcurrencyFigures, 'meanRatios'>;
 
-/**
- * Systems take turns, so that a machine that slows down or speeds up does so for all of them; each round another begins,
- * so that none always follows the same one, which may have left the device idle and its clock low.
- */
 async function measureLevel(
   contestants: readonly Contestant[],
   workload: Workload,
   clients: number,
   settings: ConcurrencySettings,
 ): Promise<readonly PlainFigures[]> {
-  const slices: Slice[][] = contestants.map(() => []);
-  for (let round = 0; round < settings.rounds; round++) {
-    for (let turn = 0; turn < contestants.length; turn++) {
-      const i = (turn + round) % contestants.length;
-      slices[i]!.push(await measureSlice(contestants[i]!, clients, round, settings));
-    }
-  }
+  const slices = await inTurns(contestants, settings.rounds, (contestant, round) =>
+    measureSlice(contestant, clients, round, settings),
+  );
   return contestants.map(({ system }, i) => poolSlices(system, workload, clients, slices[i]!));
 }
 

@@ -5,6 +5,7 @@ import { drawer, queryPool, type Workload } from '../common/queries.js';
 import type { Probe, SearchFigures, TrafficFigures } from '../common/records.js';
 import type { QuerySizes } from '../common/sizes.js';
 import type { Counters, LoadedModels, PreparedQuery, System } from '../common/systems.js';
+import { inTurns } from '../common/turns.js';
 import { arrivals } from './arrivals.js';
 import { rateCurve, type CurveName, type RateCurve } from './curves.js';
 import { play, type Played } from './play.js';
@@ -81,14 +82,9 @@ export async function measureCurve(
 ): Promise<readonly TrafficFigures[]> {
   const curve = rateCurve(name);
   const { rate, seconds, slaMs, rounds } = settings;
-  const plays: PlayResult[][] = contestants.map(() => []);
-  for (let round = 0; round < rounds; round++) {
-    for (let turn = 0; turn < contestants.length; turn++) {
-      // Each round another begins, so that none always follows the same one.
-      const i = (turn + round) % contestants.length;
-      plays[i]!.push(await playOnce(contestants[i]!, curve, { ...settings, seed: settings.seed + round }));
-    }
-  }
+  const plays = await inTurns(contestants, rounds, (contestant, round) =>
+    playOnce(contestant, curve, { ...settings, seed: settings.seed + round }),
+  );
   return contestants.map(({ system }, i) => {
     const played = plays[i]!.flatMap((result) => result.played);
     return {

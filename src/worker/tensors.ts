@@ -1,4 +1,5 @@
-import type { TensorData } from '../../runtime/graph/dtype.js';
+import { bytesOf, type TensorData } from '../../runtime/graph/dtype.js';
+import { alignUp } from '../../runtime/memory/arena.js';
 import type { TensorInput } from '../api.js';
 import type { WireMemory, WireTensor } from './protocol.js';
 
@@ -48,14 +49,10 @@ export function toWire(name: number | string, tensor: TensorInput, memory: WireM
 const ALIGNMENT = 16;
 
 export function alignTensor(bytes: number): number {
-  return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+  return alignUp(bytes, ALIGNMENT);
 }
 
 /** Copies a tensor's elements into shared memory. */
-export function copyTo(
-  memory: ArrayBufferLike,
-  byteOffset: number,
-  { buffer, byteOffset: from, byteLength }: TensorData,
-): void {
-  new Uint8Array(memory, byteOffset, byteLength).set(new Uint8Array(buffer, from, byteLength));
+export function copyTo(memory: ArrayBufferLike, byteOffset: number, data: TensorData): void {
+  new Uint8Array(memory, byteOffset, data.byteLength).set(bytesOf(data));
 }

@@ -21,6 +21,11 @@ export interface ErrorRecords {
   readonly queries: number;
 }
 
+/** Writes the head of a wave's error records at byte `at`. */
+export function writeErrorHeader(target: ArrayBuffer, at: number, epoch: number, { rows }: ErrorRecords): void {
+  new Uint32Array(target, at, ERROR_HEADER_WORDS).set([0, epoch, rows, 0]);
+}
+
 /** An output on the device, and where it goes in a read-back. */
 export interface ReadbackPlace {
   readonly view: View;
@@ -63,7 +68,7 @@ export class WaveData {
    * its place in `from`.
    */
   stage(wave: Wave, staged: ArrayBuffer, epoch: number, from: readonly number[], head = 0): void {
-    new Uint32Array(staged, head, ERROR_HEADER_WORDS).set([0, epoch, this.recordsOf(wave).rows, 0]);
+    writeErrorHeader(staged, head, epoch, this.recordsOf(wave));
     const write = (index: number, dtype: DataType, partOf: (query: WaveQuery, q: number) => TensorData): void => {
       const width = deviceBytes(deviceType(dtype));
       let at = from[index]!;

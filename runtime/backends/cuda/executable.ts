@@ -1,15 +1,21 @@
-import { ERROR_HEADER_WORDS } from '../../../shaders/errors.js';
 import type { DeviceCaps } from '../../compile/kernel.js';
 import { waveBindings, type Plan } from '../../compile/plan.js';
 import { deviceBytes, type Storage } from '../../compile/view.js';
-import { BraidError } from '../../errors.js';
+import { BraidError, toBraidError } from '../../errors.js';
 import { evaluate, type Bindings } from '../../graph/dim.js';
 import { alignUp, REGION_ALIGNMENT } from '../../memory/arena.js';
 import type { Lease } from '../../memory/tensors.js';
 import type { Executable, ExecutableMemory, Timing, Wave, WaveOutcome } from '../backend.js';
+import { deviceLost } from '../common/device-lost.js';
 import { layoutWave, lifetimes, mostRows, type WaveLayout } from '../common/layout.js';
 import type { DispatchGroup } from '../common/schedule.js';
-import { ERROR_HEADER_BYTES, ERROR_RECORD_BYTES, WaveData, type Readback } from '../common/wave-data.js';
+import {
+  ERROR_HEADER_BYTES,
+  ERROR_RECORD_BYTES,
+  WaveData,
+  type Readback,
+  writeErrorHeader,
+} from '../common/wave-data.js';
 import type { CudaContext } from './context.js';
 import { WaveInputs, type Sources } from './inputs.js';
 import { pinnedBytes, type CudaLane } from './lanes.js';
@@ -229,10 +235,8 @@ export class CudaExecutable implements Executable {
       if (fault >= 0) gone.set(...this.#inputs.unreadable(submission.sources, wave, fault));
       return this.#outcome(wave, timing, lane, loaded, { ...submission, gone, begunAt, submittedAt, doneAt });
     } catch (error) {
-      if (error instanceof BraidError) throw error;
-      const reason = error instanceof Error ? error.message : String(error);
-      context.failed(reason);
-      throw new BraidError('DEVICE_LOST', `model '${this.#plan.name}': the device failed: ${reason}`, { cause: error });
+      if (!(error instanceof BraidError)) context.failed(toBraidError(error).message);
+      throw deviceLost(this.#plan.name, error);
     } finally {
       context.releaseLane(lane);
     }
@@ -257,7 +261,7 @@ export class CudaExecutable implements Executable {
     const records = this.#data.recordsOf(wave);
     const checks = records.rows + records.queries > 0;
     const errors = lane.enterErrors(records.rows + records.queries);
-    new Uint32Array(staging.buffer, 0, ERROR_HEADER_WORDS).set([0, errors.epoch, records.rows, 0]);
+    writeErrorHeader(staging.buffer, 0, errors.epoch, records);
     const input = context.addressOf(lease);
     const arena = input + alignUp(layout.inputBytes, REGION_ALIGNMENT);
     commands.clear();

@@ -1,8 +1,9 @@
-import { BraidError, toBraidError } from '../../errors.js';
+import { toBraidError } from '../../errors.js';
 import { alignUp, REGION_ALIGNMENT } from '../../memory/arena.js';
 import type { PartOutcome } from '../backend.js';
+import { deviceLost } from '../common/device-lost.js';
 import { clockBytes, readIntervals, type DeviceClock } from './clock.js';
-import type { PlacedWave, WebGpuExecutable, WebGpuPart } from './executable.js';
+import type { PlacedWave, WebGpuPart } from './executable.js';
 import type { Slot } from './memory.js';
 
 /** What submissions take from the device they go to. */
@@ -154,15 +155,9 @@ export class Submitter {
       });
       slot.readback.unmap();
     } catch (cause) {
-      for (const { index, part } of parts) outcomes[index] ??= { error: deviceError(part.executable, cause) };
+      for (const { index, part } of parts) outcomes[index] ??= { error: deviceLost(part.executable.name, cause) };
     } finally {
       this.#host.releaseSlot(slot);
     }
   }
-}
-
-function deviceError({ name }: WebGpuExecutable, cause: unknown): BraidError {
-  if (cause instanceof BraidError) return cause;
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new BraidError('DEVICE_LOST', `model '${name}': the device failed: ${reason}`, { cause });
 }
