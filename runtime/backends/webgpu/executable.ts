@@ -255,8 +255,20 @@ export class WebGpuExecutable implements Executable {
   }
 
   /**
-   * Records a wave: upload, dispatches, read-back. From here to the submission nothing may be awaited, and no other wave of
-   * this plan recorded: both would have the parameters of the second.
+   * Makes parameters and bindings those of a wave. From here to the submission nothing may be awaited, and no other wave of
+   * this plan prepared: both would have the parameters of the second.
+   */
+  prepare({ wave, layout, inputs }: PlacedWave): void {
+    this.#dispatches.prepare(wave.bindings, layout, (storage) =>
+      storage.kind === 'weight'
+        ? this.#weights.place(storage).offset
+        : this.#offset(layout, inputs, storage) / deviceBytes(storage.type),
+    );
+  }
+
+  /**
+   * Records a wave that was prepared: upload, dispatches, read-back. What is recorded holds for every wave of these sizes, as
+   * long as shared memory does not grow.
    * @param stagedAt byte of the staging memory at which the wave was staged, `readAt` that its results go to.
    * @param interval the timestamps of the n-th stretch of time that the wave measures.
    * @returns the number of dispatches.
@@ -269,11 +281,6 @@ export class WebGpuExecutable implements Executable {
     interval: (index: number) => GPUComputePassTimestampWrites,
   ): number {
     const { memory } = this.#context;
-    this.#dispatches.prepare(wave.bindings, layout, (storage) =>
-      storage.kind === 'weight'
-        ? this.#weights.place(storage).offset
-        : this.#offset(layout, inputs, storage) / deviceBytes(storage.type),
-    );
     encoder.copyBufferToBuffer(staging, stagedAt, memory.errors, 0, ERROR_HEADER_BYTES);
     if (inputs.bytes > 0)
       encoder.copyBufferToBuffer(staging, stagedAt + STAGING_HEADER_BYTES, memory.inputs, 0, inputs.bytes);

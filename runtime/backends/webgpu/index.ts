@@ -92,6 +92,7 @@ export class WebGpuBackend implements Backend {
       clock: this.#clock,
       checkDevice: () => this.#checkDevice(),
       capacity: () => this.#slots[0]!.capacity,
+      generation: () => this.#memory.generation,
       // The slot used last first: its memory is large enough, and others' may never be needed.
       acquireSlot: () => {
         const slot = idle.pop();
@@ -169,7 +170,10 @@ export class WebGpuBackend implements Backend {
     try {
       executable = await WebGpuExecutable.create(this.#context, plan, onProgress);
       this.#executables.add(executable);
-      executable.onRelease = () => this.#executables.delete(executable);
+      executable.onRelease = () => {
+        this.#executables.delete(executable);
+        this.#submitter.forget(executable);
+      };
     } finally {
       outOfMemory = await this.#device.popErrorScope();
     }

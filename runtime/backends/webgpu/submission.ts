@@ -2,8 +2,9 @@ import { toBraidError } from '../../errors.js';
 import { alignUp, REGION_ALIGNMENT } from '../../memory/arena.js';
 import type { PartOutcome } from '../backend.js';
 import { deviceLost } from '../common/device-lost.js';
+import { Ahead, type Recipe } from './ahead.js';
 import { clockBytes, readIntervals, type DeviceClock } from './clock.js';
-import type { PlacedWave, WebGpuPart } from './executable.js';
+import type { PlacedWave, WebGpuExecutable, WebGpuPart } from './executable.js';
 import type { Slot } from './memory.js';
 
 /** What submissions take from the device they go to. */
@@ -17,6 +18,8 @@ export interface SubmissionHost {
   releaseSlot(slot: Slot): void;
   /** Of any slot. */
   capacity(): Slot['capacity'];
+  /** Of shared memory: changes with its buffers. */
+  generation(): number;
 }
 
 /** A part that has its places in a submission. */
@@ -41,15 +44,28 @@ interface Submission {
   intervals: number;
 }
 
+/** What the device does for a submission. */
+interface Commands {
+  readonly buffer: GPUCommandBuffer;
+  /** Dispatches of each part. */
+  readonly counts: readonly number[];
+}
+
 /**
  * Waves of different plans in one command buffer: a slot, an encoder, a submission and a read-back for all of them. Each has
  * its upload, its dispatches and its copies there, in order, so that all may use the same device memory.
  */
 export class Submitter {
   readonly #host: SubmissionHost;
+  readonly #aheads = new Map<Slot, Ahead<Commands>>();
 
   constructor(host: SubmissionHost) {
     this.#host = host;
+  }
+
+  /** Lets go of a plan that is released. */
+  forget(executable: WebGpuExecutable): void {
+    for (const ahead of this.#aheads.values()) ahead.forget(executable);
   }
 
   /** See Backend.submit. */
@@ -103,32 +119,58 @@ export class Submitter {
     return submissions;
   }
 
-  async #submit(
-    { parts, stagedBytes, readBytes, intervals }: Submission,
-    outcomes: PartOutcome[],
-    onSubmitted: (at: number) => void,
-  ): Promise<void> {
+  #aheadOf(slot: Slot): Ahead<Commands> {
+    let ahead = this.#aheads.get(slot);
+    if (!ahead) this.#aheads.set(slot, (ahead = new Ahead()));
+    return ahead;
+  }
+
+  #recipe({ staging, readback }: Slot, parts: readonly Placed[]): Recipe {
+    return {
+      executables: parts.map(({ part }) => part.executable),
+      sizes: parts.map(({ part: { wave } }) => [...wave.bindings.values(), wave.queries.length].join(' ')),
+      staging,
+      readback,
+      generation: this.#host.generation(),
+    };
+  }
+
+  #record(slot: Slot, { parts, readBytes, intervals }: Submission): Commands {
     const { device, clock } = this.#host;
+    const encoder = device.createCommandEncoder();
+    const counts = parts.map(({ part, wave, stagedAt, readAt, firstInterval, intervals: own }) =>
+      part.executable.record(encoder, { ...wave, intervals: own }, slot, [stagedAt, readAt], (i) =>
+        clock!.interval(firstInterval + i),
+      ),
+    );
+    if (intervals > 0) clock!.read(encoder, intervals, slot.readback, readBytes);
+    return { buffer: encoder.finish(), counts };
+  }
+
+  async #submit(submission: Submission, outcomes: PartOutcome[], onSubmitted: (at: number) => void): Promise<void> {
+    const { parts, stagedBytes, readBytes, intervals } = submission;
+    const { device } = this.#host;
     const slot = await this.#host.acquireSlot();
     try {
       const staged = await slot.map(stagedBytes);
       const begunAt = performance.now();
       const epochs = parts.map(({ part, wave, stagedAt }) => part.executable.stage(wave, staged, stagedAt));
       slot.staging.unmap();
-      const encoder = device.createCommandEncoder();
-      const counts = parts.map(({ part, wave, stagedAt, readAt, firstInterval, intervals: own }) =>
-        part.executable.record(encoder, { ...wave, intervals: own }, slot, [stagedAt, readAt], (i) =>
-          clock!.interval(firstInterval + i),
-        ),
-      );
-      const end = readBytes + clockBytes(intervals);
-      if (intervals > 0) clock!.read(encoder, intervals, slot.readback, readBytes);
-      device.queue.submit([encoder.finish()]);
+      for (const { part, wave } of parts) part.executable.prepare(wave);
+      // Waves that measure are few.
+      const isPlain = intervals === 0;
+      const ahead = this.#aheadOf(slot);
+      const commands = (isPlain && ahead.take(this.#recipe(slot, parts))) || this.#record(slot, submission);
+      device.queue.submit([commands.buffer]);
       slot.remap();
       const submittedAt = performance.now();
       onSubmitted(submittedAt);
 
-      await slot.readback.mapAsync(GPUMapMode.READ, 0, end);
+      const end = readBytes + clockBytes(intervals);
+      const finished = slot.readback.mapAsync(GPUMapMode.READ, 0, end);
+      finished.catch(() => {});
+      if (isPlain) ahead.next(() => this.#record(slot, submission));
+      await finished;
       const doneAt = performance.now();
       this.#host.checkDevice();
       const mapped = slot.readback.getMappedRange(0, end);
@@ -147,7 +189,7 @@ export class Submitter {
           readbackUs: 1000 * (readEnd - readAt),
           uploadBytes: wave.inputs.bytes,
           readbackBytes: wave.readback.end,
-          dispatchCount: counts[i]!,
+          dispatchCount: commands.counts[i]!,
           ...(own.length > 0 ? { deviceUs: own.reduce((sum, us) => sum + us, 0) } : {}),
           ...(part.timing === 'dispatches' && own.length > 0 ? { dispatches: part.executable.times(wave, own) } : {}),
         };

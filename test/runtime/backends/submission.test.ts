@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Backend, Executable, Part, PartOutcome, Timing } from '../../../runtime/backends/backend.js';
 import { bindSymbols, compile, type Plan } from '../../../runtime/compile/plan.js';
 import { GraphBuilder } from '../../../runtime/index.js';
+import { Random } from '../../../src/zoo/random.js';
 import { openBackend, testsCuda } from '../../support/device.js';
 
 const TABLE = [3, 1, 4, 1];
@@ -108,5 +109,35 @@ describe('waves of several plans in one submission', () => {
     expectAnswer(outcomes[0], 0, ids);
     expect(outcomes[1]).toHaveProperty('error');
     expectAnswer(outcomes[2], 2, ids);
+  });
+
+  it('answers waves that repeat, change their sizes and meet memory that grew', async () => {
+    const random = new Random(11, 'repeats');
+    const draw = (rows: number): number[] => Array.from({ length: rows }, () => random.below(TABLE.length));
+    let rows = 5;
+    for (let round = 0; round < 40; round++) {
+      // Runs of waves alike, long enough that commands are recorded ahead, broken in every way there is.
+      if (round % 8 === 7) rows = 1 + random.below(9);
+      const models = round % 11 === 10 ? [0, 2] : [0];
+      const ids = models.map(() => draw(rows));
+      const timing: Timing = round % 9 === 8 ? 'wave' : 'none';
+      const outcomes = await backend.submit(models.map((model, i) => part(model, ids[i]!, timing)));
+      models.forEach((model, i) => expectAnswer(outcomes[i], model, ids[i]!));
+      if (round !== 20) continue;
+      // A table of many rows a wave needs more of everything that is shared.
+      const b = new GraphBuilder('wide');
+      b.output(b.op('Add', [b.input('x', 'float32', ['n', 4096]), b.input('y', 'float32', ['n', 4096])]), 'float32');
+      const plan = compile(b.build(), { caps: backend.caps, maxBindingBytes: backend.maxBindingBytes });
+      const wide = await backend.prepare(plan);
+      expect(
+        wide.rowsPerWave(
+          bindSymbols(plan.inputs, [
+            [1, 4096],
+            [1, 4096],
+          ]),
+        ),
+      ).toBeGreaterThan(0);
+      wide.release();
+    }
   });
 });
