@@ -64,9 +64,11 @@ const options = new Command('host')
 
 const { adapter, info, release } = await requireAdapter('auto');
 const device = await openDevice(adapter);
-const stopPacing = pacePolling(info.software ? POLL_MS.software : POLL_MS.hardware);
+const pacing = pacePolling(info.software ? POLL_MS.software : POLL_MS.hardware);
 const totals = timeDawn(device);
-const engine = new GraphEngine(new WebGpuBackend(device, { adapterInfo: adapter.info }));
+const engine = new GraphEngine(
+  new WebGpuBackend(device, { adapterInfo: adapter.info, ...(info.software ? {} : { expect: pacing.expect }) }),
+);
 const figures: object[] = [];
 for (const name of options.models.split(',')) {
   const model = await engine.load(buildZoo(name, options.scale));
@@ -108,5 +110,5 @@ if (options.json !== undefined) {
   await writeFile(options.json, `${JSON.stringify(run, undefined, 2)}\n`);
 }
 await engine.close();
-stopPacing();
+pacing.stop();
 release();

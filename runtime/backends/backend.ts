@@ -83,6 +83,8 @@ export interface Part {
   readonly executable: Executable;
   readonly wave: Wave;
   readonly timing: Timing;
+  /** What of the device's time it is believed to take, in microseconds, where that is known. */
+  readonly expectedUs?: number;
 }
 
 /** What became of a part. Parts of a submission share its moments; of what failed, no query has an answer. */

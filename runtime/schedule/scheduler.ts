@@ -257,7 +257,8 @@ export class Scheduler {
   async #launch(launches: readonly Launch[], since: number | undefined): Promise<void> {
     const now = performance.now();
     const { bound } = launches[0]!.target.cost;
-    const expectedUs = launches.reduce((sum, l) => sum + l.target.cost.deviceUs(l.bindings, l.rows), 0);
+    const expected = launches.map((l) => l.target.cost.deviceUs(l.bindings, l.rows));
+    const expectedUs = expected.reduce((sum, us) => sum + us, 0);
     const rows = new Map(launches.map((l) => [l.target, l.rows]));
     const lane = chooseLane(this.#load.lanes(now), bound, expectedUs);
     const flight = this.#load.begin({ lane, bound, expectedUs, rows }, now);
@@ -265,8 +266,8 @@ export class Scheduler {
     let lease: Lease | undefined;
     try {
       lease = this.#leaseStaging(lane);
-      const parts = launches.map(({ target: { executable, cost }, bindings, queries }) => {
-        return { executable, wave: { bindings, queries }, timing: this.#timing(cost) };
+      const parts = launches.map(({ target: { executable, cost }, bindings, queries }, l) => {
+        return { executable, wave: { bindings, queries }, timing: this.#timing(cost), expectedUs: expected[l]! };
       });
       outcomes = await this.#backend.submit(parts, (at) => this.#load.submitted(flight, at));
     } catch (cause) {

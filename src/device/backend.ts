@@ -55,14 +55,19 @@ export async function openBackend(choice: DeviceChoice): Promise<OpenedBackend> 
 async function openWebGpu(choice: DeviceChoice): Promise<OpenedBackend> {
   const { adapter, info, release } = await requireAdapter(choice.adapter);
   const device = await openDevice(adapter);
-  const stopPacing = pacePolling(info.software ? POLL_MS.software : POLL_MS.hardware);
+  const pacing = pacePolling(info.software ? POLL_MS.software : POLL_MS.hardware);
   const tiles = choice.tiles === 'rule' ? undefined : await readTiles(info, device.limits);
-  const backend = new WebGpuBackend(device, { adapterInfo: adapter.info, ...(tiles ? { tiles } : {}) });
+  const backend = new WebGpuBackend(device, {
+    adapterInfo: adapter.info,
+    // A software adapter's time is not to be spent on questions.
+    ...(info.software ? {} : { expect: pacing.expect }),
+    ...(tiles ? { tiles } : {}),
+  });
   return {
     backend,
     info,
     release: () => {
-      stopPacing();
+      pacing.stop();
       release();
     },
   };

@@ -4,7 +4,7 @@ import { discover, type AdapterChoice, type Attempt } from './discover.js';
 
 export { BACKENDS, openBackend, type BackendChoice, type DeviceChoice, type OpenedBackend } from './backend.js';
 export { openDevice, requireAdapter, type AdapterChoice, type Attempt, type FoundAdapter } from './discover.js';
-export { pacePolling, POLL_MS } from './polling.js';
+export { pacePolling, POLL_MS, type Pacing } from './polling.js';
 
 /** What adapters there are and what stands in the way of better ones: `braid doctor`. */
 export async function describeDevices(

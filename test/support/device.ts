@@ -12,12 +12,12 @@ export const testsCuda = process.env['BRAID_TEST_BACKEND'] === 'cuda';
 export async function openBackend(options: WebGpuOptions = {}): Promise<Backend> {
   if (testsCuda) return openCudaBackend(options);
   const { adapter, info, release } = await requireAdapter('auto');
-  const stopPacing = pacePolling(info.software ? POLL_MS.software : POLL_MS.hardware);
+  const pacing = pacePolling(info.software ? POLL_MS.software : POLL_MS.hardware);
   const backend = new WebGpuBackend(await openDevice(adapter), { adapterInfo: adapter.info, ...options });
   const close = backend.close.bind(backend);
   backend.close = () => {
     close();
-    stopPacing();
+    pacing.stop();
     release();
   };
   process.env['BRAID_TEST_ADAPTER'] = `${info.adapter}, ${info.origin}`;

@@ -29,6 +29,8 @@ export interface WebGpuOptions {
   readonly tiles?: MeasuredTiles;
   /** The information of the adapter that the device is of, which may tell more than the device's. */
   readonly adapterInfo?: GPUAdapterInfo;
+  /** Told at which moment of performance.now() results are expected: for whoever paces how often Dawn asks the device for them. */
+  readonly expect?: (at: number) => void;
   /** Largest binding to use, for tests of cut tables. Default: the device's. */
   readonly maxBindingBytes?: number;
 }
@@ -93,6 +95,7 @@ export class WebGpuBackend implements Backend {
       checkDevice: () => this.#checkDevice(),
       capacity: () => this.#slots[0]!.capacity,
       generation: () => this.#memory.generation,
+      expect: options.expect ?? (() => {}),
       // The slot used last first: its memory is large enough, and others' may never be needed.
       acquireSlot: () => {
         const slot = idle.pop();

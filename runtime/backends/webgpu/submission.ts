@@ -5,6 +5,7 @@ import { deviceLost } from '../common/device-lost.js';
 import { Ahead, type Recipe } from './ahead.js';
 import { clockBytes, readIntervals, type DeviceClock } from './clock.js';
 import type { PlacedWave, WebGpuExecutable, WebGpuPart } from './executable.js';
+import { Expectation } from './expectation.js';
 import type { Slot } from './memory.js';
 
 /** What submissions take from the device they go to. */
@@ -20,6 +21,8 @@ export interface SubmissionHost {
   capacity(): Slot['capacity'];
   /** Of shared memory: changes with its buffers. */
   generation(): number;
+  /** Told when results are expected. */
+  expect(at: number): void;
 }
 
 /** A part that has its places in a submission. */
@@ -59,8 +62,11 @@ export class Submitter {
   readonly #host: SubmissionHost;
   readonly #aheads = new Map<Slot, Ahead<Commands>>();
 
+  readonly #expectation: Expectation;
+
   constructor(host: SubmissionHost) {
     this.#host = host;
+    this.#expectation = new Expectation((at) => host.expect(at));
   }
 
   /** Lets go of a plan that is released. */
@@ -165,6 +171,10 @@ export class Submitter {
       slot.remap();
       const submittedAt = performance.now();
       onSubmitted(submittedAt);
+      const ended = this.#expectation.submitted(
+        parts.map(({ part }) => part),
+        submittedAt,
+      );
 
       const end = readBytes + clockBytes(intervals);
       const finished = slot.readback.mapAsync(GPUMapMode.READ, 0, end);
@@ -172,6 +182,7 @@ export class Submitter {
       if (isPlain) ahead.next(() => this.#record(slot, submission));
       await finished;
       const doneAt = performance.now();
+      ended(doneAt);
       this.#host.checkDevice();
       const mapped = slot.readback.getMappedRange(0, end);
       const times = readIntervals(mapped, readBytes, intervals);
