@@ -27,6 +27,10 @@ export interface GatherOptions {
   /** Dimensions of the output in front of the runs that are copied whole, after merging. */
   readonly rank: number;
   readonly workgroupSize: number;
+  /** The lanes of a run are 2^lane_shift: neighbours are told apart without dividing. */
+  readonly shifts: boolean;
+  /** Pieces of runs that an invocation has on their way at once. */
+  readonly unroll: number;
   /** Something is added to what is copied. */
   readonly adds?: boolean;
 }
@@ -36,12 +40,13 @@ export interface GatherOptions {
  *
  * Indices are checked here, where they are read: a negative one counts from the end as ONNX has it; one outside the
  * axis (or with a high word that is not its sign) writes an error record and zeros. `lanes` invocations share an index and
- * copy its run of `run` elements, neighbours neighbouring elements. A table may be spread over several
+ * copy its run of `run` elements, neighbours neighbouring elements. All indices of an invocation are read before the first
+ * is waited for, and then all elements: where they lie is not known before, and memory takes its time. A table may be spread over several
  * buffers: each dispatch then owns rows [first, first + held) and leaves the others alone; the part with first = 0
  * reports the errors.
  */
 export function gather(options: GatherOptions): WebGpuProgram {
-  const { data, vectors, indices, rank, workgroupSize, adds = false } = options;
+  const { data, vectors, indices, rank, workgroupSize, shifts, unroll, adds = false } = options;
   const list = Math.max(rank, 2);
   const fields: ParameterField[] = [
     { name: 'count', type: 'u32', length: 1 },
@@ -51,6 +56,7 @@ export function gather(options: GatherOptions): WebGpuProgram {
     { name: 'held', type: 'u32', length: 1 },
     { name: 'run', type: 'u32', length: 1 },
     { name: 'lanes', type: 'u32', length: 1 },
+    ...(shifts ? [{ name: 'lane_shift', type: 'u32', length: 1 } as const] : []),
     { name: 'run_data_stride', type: 'u32', length: 1 },
     { name: 'run_out_stride', type: 'u32', length: 1 },
     // Runs that a row of the batch has: tells the error's row.
@@ -72,19 +78,23 @@ export function gather(options: GatherOptions): WebGpuProgram {
     ...(adds ? [{ variable: 'addend_at', strides: 'addend_strides', start: 'addend_start' }] : []),
   ]);
   const element = readType(data);
-  const zero = vectors ? 'vec4<f32>()' : element === 'i64' ? 'vec2<u32>()' : `${element}()`;
+  const value = vectors ? 'vec4<f32>' : element === 'i64' ? 'vec2<u32>' : element;
   const step = vectors ? 4 : 1;
-  const place = vectors ? '(out_at + e) / 4u' : 'out_at + e * out_stride';
   const read = vectors
     ? readFour('data', data as FourType, 'from_at', 'e')
-    : readElement('data', data, 'from_at', 'e * data_stride');
-  const added = vectors ? 'addend[(addend_at + e) / 4u]' : 'addend[addend_at + e * blocks[z].run_addend_stride]';
-  const value = adds ? `${read} + ${added}` : read;
+    : readElement('data', data, 'from_at', 'e * blocks[z].run_data_stride');
+  const addend = vectors ? 'addend[(addend_at + e) / 4u]' : 'addend[addend_at + e * blocks[z].run_addend_stride]';
+  const place = (u: number): string =>
+    vectors ? `(at${u}.z + e${u}) / 4u` : `at${u}.z + e${u} * blocks[z].run_out_stride`;
   const declare = (binding: number, name: string, access: 'read' | 'read_write'): string =>
     vectors
       ? `@group(0) @binding(${binding}) var<storage, ${access}> ${name}: array<vec4<f32>>;`
       : declareStorage(binding, name, element, access);
-  const run = `for (var e = lane * ${step}u; e < run; e += lanes * ${step}u)`;
+  const words = indices === 'i64' ? 'vec2<u32>' : 'i32';
+  const items = Array.from({ length: unroll }, (_, u) => u);
+  const each = (code: (u: number) => string): string => items.map((u) => `    ${code(u)}`).join('\n');
+  const runOf = (w: string): string => (shifts ? `(${w} >> blocks[z].lane_shift)` : `(${w} / lanes)`);
+  const lanesOf = (i: string): string => (shifts ? `(${i} << blocks[z].lane_shift)` : `(${i} * lanes)`);
   const source = wgsl`
 ${declareParameters(fields)}
 ${vectors ? declareReadFours(1, 'data', data as FourType) : declareRead(1, 'data', data)}
@@ -94,44 +104,62 @@ ${declare(3, 'addend', 'read')}
 #endif
 ${declare(adds ? 4 : 3, 'out', 'read_write')}
 ${ERROR_BUFFER(adds ? 5 : 4)}
+// Where the run of index i begins: in the data, the indices, the output and the addend.
+fn places(z: u32, i: u32) -> vec4<u32> {
+${offsets}
+  return vec4<u32>(data_at, ids_at, out_at, ${adds ? 'addend_at' : '0u'});
+}
+fn words(id: ${words}) -> vec2<u32> {
+#if ${indices === 'i64'}
+  return id;
+#else
+  return vec2<u32>(bitcast<u32>(id), select(0u, 0xffffffffu, id < 0));
+#endif
+}
+const OUTSIDE = 0xffffffffu;
+fn index(id: vec2<u32>, size: u32) -> u32 {
+  let low = bitcast<i32>(id.x);
+  let at = select(u32(low), size - u32(-low), low < 0);
+  return select(OUTSIDE, at, id.y == select(0u, 0xffffffffu, low < 0) && at < size);
+}
+fn load(z: u32, from_at: u32, addend_at: u32, e: u32) -> ${value} {
+  ${enterRow('data', data, 'from_at')}
+  return ${adds ? `${read} + ${addend}` : read};
+}
 @compute @workgroup_size(${workgroupSize})
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-  let z = id.z;
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32, @builtin(num_workgroups) groups: vec3<u32>) {
+  let z = group.z;
   let lanes = blocks[z].lanes;
   let work = blocks[z].count * lanes;
   let axis_size = blocks[z].axis_size;
   let first = blocks[z].first;
+  let held = blocks[z].held;
   let run = blocks[z].run;
-  let data_stride = blocks[z].run_data_stride;
-  let out_stride = blocks[z].run_out_stride;
-  for (var w = id.x; w < work; w += groups.x * ${workgroupSize}u) {
-    let i = w / lanes;
-    let lane = w % lanes;
-${offsets}
-#if ${indices === 'i64'}
-    let raw = ids[ids_at];
-    let low = bitcast<i32>(raw.x);
-    let in_range = raw.y == select(0u, 0xffffffffu, low < 0);
-#else
-    let low = ids[ids_at];
-    let raw = vec2<u32>(bitcast<u32>(low), select(0u, 0xffffffffu, low < 0));
-    let in_range = true;
-#endif
-    let index = select(u32(low), axis_size - u32(-low), low < 0);
-    if (!in_range || index >= axis_size) {
-      if (first == 0u) {
-        if (lane == 0u) { report(i / blocks[z].row_runs, blocks[z].code, i % blocks[z].row_runs, raw); }
-        ${run} { out[${place}] = ${zero}; }
+  for (var begin = group.x * ${workgroupSize * unroll}u + thread; begin < work; begin += groups.x * ${workgroupSize * unroll}u) {
+${each((u) => `let mine${u} = begin + ${u * workgroupSize}u < work; let w${u} = min(begin + ${u * workgroupSize}u, work - 1u);`)}
+${each((u) => `let i${u} = ${runOf(`w${u}`)}; let lane${u} = w${u} - ${lanesOf(`i${u}`)};`)}
+${each((u) => `let at${u} = places(z, i${u});`)}
+${each((u) => `let id${u} = ids[at${u}.y];`)}
+${each((u) => `let index${u} = index(words(id${u}), axis_size); let held${u} = index${u} - first < held && index${u} != OUTSIDE;`)}
+    // What is not held is not read: the row at the beginning is read in its place, and then left.
+${each((u) => `let from${u} = at${u}.x + select(0u, index${u} - first, held${u}) * blocks[z].axis_stride;`)}
+${each((u) => `let stores${u} = mine${u} && (held${u} || (index${u} == OUTSIDE && first == 0u));`)}
+    for (var step = 0u; step < run; step += lanes * ${step}u) {
+${each((u) => `let e${u} = step + lane${u} * ${step}u;`)}
+${each((u) => `let v${u} = load(z, from${u}, at${u}.w, min(e${u}, run - ${step}u));`)}
+${each((u) => `if (stores${u} && e${u} < run) { out[${place(u)}] = select(${value}(), v${u}, held${u}); }`)}
+    }
+    if (first == 0u && (${items.map((u) => `index${u} == OUTSIDE`).join(' || ')})) {
+      for (var w = begin; w < min(work, begin + ${workgroupSize * unroll}u); w += ${workgroupSize}u) {
+        let i = ${runOf('w')};
+        let id = words(ids[places(z, i).y]);
+        if (w == ${lanesOf('i')} && index(id, axis_size) == OUTSIDE) { report(i / blocks[z].row_runs, blocks[z].code, i % blocks[z].row_runs, id); }
       }
-    } else if (index - first < blocks[z].held) {
-      let from_at = data_at + (index - first) * blocks[z].axis_stride;
-      ${enterRow('data', data, 'from_at')}
-      ${run} { out[${place}] = ${value}; }
     }
   }
 }`;
   return {
-    key: `Gather_${data}${vectors ? '_vectors' : ''}_${indices}${adds ? '_add' : ''}_r${rank}_w${workgroupSize}`,
+    key: `Gather_${data}${vectors ? '_vectors' : ''}_${indices}${adds ? '_add' : ''}_r${rank}_w${workgroupSize}${shifts ? '_shift' : ''}_u${unroll}`,
     source,
     fields,
     reportsErrors: true,

@@ -28,8 +28,10 @@ export interface GatherCall {
   readonly addend?: View;
 }
 
-/** Elements one invocation copies on a GPU: enough loads in flight, and enough invocations for short rows. */
+/** Elements of a run that one invocation copies on a GPU: a vector. */
 const ELEMENTS_PER_LANE = 4;
+/** And how many of those at once. */
+const PIECES_AT_ONCE = 4;
 /**
  * More than fill any device. Lookups that share a dispatch get the workgroups of the largest, and those with nothing to do
  * cost time: see docs/performance.md.
@@ -113,6 +115,8 @@ export function gatherStep(call: GatherCall): Omit<Step, 'node'> {
       const workgroupSize = flatWorkgroupSize(caps.maxWorkgroupInvocations);
       // A software adapter has no neighbours to read with: one invocation an index reads its own line.
       const lanes = caps.software ? 1 : ceilDivide(run, ELEMENTS_PER_LANE);
+      const shift = typeof lanes === 'number' && Number.isInteger(Math.log2(lanes)) ? Math.log2(lanes) : undefined;
+      const unroll = caps.software ? 1 : PIECES_AT_ONCE;
       // Lookups that add share a program where their ranks allow it: those of a sequence's parts are one dispatch.
       const rank = Math.max(addend ? 2 : 1, shape.length);
       const padded = (dims: readonly Dim[], fill: Dim): readonly Dim[] => [
@@ -125,6 +129,8 @@ export function gatherStep(call: GatherCall): Omit<Step, 'node'> {
         indices: indexType === 'i64' ? 'i64' : 'i32',
         rank,
         workgroupSize,
+        shifts: shift !== undefined,
+        unroll,
         adds: addend !== undefined,
       });
       return {
@@ -138,6 +144,7 @@ export function gatherStep(call: GatherCall): Omit<Step, 'node'> {
             held: data.count,
             run,
             lanes,
+            ...(shift === undefined ? {} : { lane_shift: shift }),
             run_data_stride: runStrides[0],
             run_out_stride: runStrides[1],
             row_runs: call.rowRuns,
@@ -159,7 +166,7 @@ export function gatherStep(call: GatherCall): Omit<Step, 'node'> {
           },
           workgroups: flatWorkgroups(
             mul(count, lanes),
-            workgroupSize,
+            workgroupSize * unroll,
             Math.min(MOST_WORKGROUPS, caps.maxWorkgroupsPerDimension),
           ),
         },

@@ -359,12 +359,66 @@ describe('gather', () => {
   });
 });
 
-describe('gather from a table cut over several bindings', () => {
+describe('gather by the kernels of a GPU, several pieces at once', () => {
+  let engine: GraphEngine;
+
+  beforeAll(async () => {
+    engine = new GraphEngine(await openBackend({ arenaBytes: 2 ** 22, software: false }));
+  });
+  afterAll(() => engine.close());
+
+  it(`agrees with the reference (seed ${SEED})`, async () => {
+    expect(await deviceProblems(engine, [...LITERAL, ...randomCases(new Random())])).toEqual([]);
+  });
+
+  it(`refuses the query that holds a bad id and no other (seed ${SEED})`, async () => {
+    const random = new Random();
+    const graph = embeddings(random);
+    const model = await engine.load(graph);
+    await mixedTraffic(model, graph, random, 20);
+    await model.dispose();
+  });
+
+  it.each([
+    [4, 1, 1],
+    [4, 3, 85],
+    [64, 2, 33],
+    [12, 5, 50],
+    [100, 1, 129],
+    [6, 7, 300],
+  ])('looks rows of %i elements up, %i a row, in %i rows', async (width, perRow, rows) => {
+    const random = new Random();
+    const b = new GraphBuilder(`rows of ${width}`);
+    const found = b.op('Gather', [
+      b.constant('t', random.floats([USERS, width])),
+      b.input('id', 'int64', ['n', perRow]),
+    ]);
+    b.output(found, 'float32');
+    const graph = b.build();
+    const model = await engine.load(graph);
+    const id = random.tensor('int64', [rows, perRow], -USERS, USERS);
+    expect(await graphProblems(model, graph, { id })).toEqual([]);
+    // The last piece of the last run of indices, and the first.
+    for (const at of [rows * perRow - 1, 0]) {
+      const bad: Tensor = { ...id, data: id.data.slice() };
+      bad.data[at] = BigInt(USERS);
+      const [row, position] = [Math.floor(at / perRow), at % perRow];
+      const message = new RegExp(`^input 'id': row ${row}, position ${position}: found id ${USERS},`);
+      await expectRejection('INDEX_OUT_OF_RANGE', message, model.run({ id: bad }));
+    }
+    await model.dispose();
+  });
+});
+
+describe.each([
+  ['a software adapter', true],
+  ['a GPU', false],
+])('gather from a table cut over several bindings, by the kernels of %s', (_, software) => {
   let engine: GraphEngine;
 
   beforeAll(async () => {
     // 4 and 3 rows of the two tables: 13 parts and 3.
-    engine = new GraphEngine(await openBackend({ maxBindingBytes: 64, arenaBytes: 2 ** 20 }));
+    engine = new GraphEngine(await openBackend({ maxBindingBytes: 64, arenaBytes: 2 ** 20, software }));
   });
   afterAll(() => engine.close());
 
