@@ -1,9 +1,12 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
 import { ERROR_BUFFER } from './errors.js';
 import {
+  declareMade,
   declareRead,
   declareReadFours,
+  enableMade,
   enterRow,
+  madeOf,
   readElement,
   readFour,
   readType,
@@ -29,6 +32,8 @@ export interface GatherOptions {
   readonly workgroupSize: number;
   /** Something is added to what is copied. */
   readonly adds?: boolean;
+  /** What is made of f32 is stored as halves. */
+  readonly halves?: boolean;
 }
 
 /**
@@ -41,7 +46,7 @@ export interface GatherOptions {
  * reports the errors.
  */
 export function gather(options: GatherOptions): WebGpuProgram {
-  const { data, vectors, indices, rank, workgroupSize, adds = false } = options;
+  const { data, vectors, indices, rank, workgroupSize, adds = false, halves = false } = options;
   const list = Math.max(rank, 2);
   const fields: ParameterField[] = [
     { name: 'count', type: 'u32', length: 1 },
@@ -79,20 +84,18 @@ export function gather(options: GatherOptions): WebGpuProgram {
     ? readFour('data', data as FourType, 'from_at', 'e')
     : readElement('data', data, 'from_at', 'e * data_stride');
   const added = vectors ? 'addend[(addend_at + e) / 4u]' : 'addend[addend_at + e * blocks[z].run_addend_stride]';
-  const value = adds ? `${read} + ${added}` : read;
-  const declare = (binding: number, name: string, access: 'read' | 'read_write'): string =>
-    vectors
-      ? `@group(0) @binding(${binding}) var<storage, ${access}> ${name}: array<vec4<f32>>;`
-      : declareStorage(binding, name, element, access);
+  const made = halves ? 'f16' : element;
+  const value = madeOf(adds ? `${read} + ${added}` : read, made, vectors);
   const run = `for (var e = lane * ${step}u; e < run; e += lanes * ${step}u)`;
   const source = wgsl`
+${enableMade(made, vectors)}
 ${declareParameters(fields)}
 ${vectors ? declareReadFours(1, 'data', data as FourType) : declareRead(1, 'data', data)}
 ${declareStorage(2, 'ids', indices, 'read')}
 #if ${adds}
-${declare(3, 'addend', 'read')}
+${declareStorage(3, 'addend', element, 'read', vectors)}
 #endif
-${declare(adds ? 4 : 3, 'out', 'read_write')}
+${declareMade(adds ? 4 : 3, 'out', made, vectors)}
 ${ERROR_BUFFER(adds ? 5 : 4)}
 @compute @workgroup_size(${workgroupSize})
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
@@ -121,7 +124,7 @@ ${offsets}
     if (!in_range || index >= axis_size) {
       if (first == 0u) {
         if (lane == 0u) { report(i / blocks[z].row_runs, blocks[z].code, i % blocks[z].row_runs, raw); }
-        ${run} { out[${place}] = ${zero}; }
+        ${run} { out[${place}] = ${madeOf(zero, made, vectors)}; }
       }
     } else if (index - first < blocks[z].held) {
       let from_at = data_at + (index - first) * blocks[z].axis_stride;
@@ -131,7 +134,7 @@ ${offsets}
   }
 }`;
   return {
-    key: `Gather_${data}${vectors ? '_vectors' : ''}_${indices}${adds ? '_add' : ''}_r${rank}_w${workgroupSize}`,
+    key: `Gather_${data}${vectors ? '_vectors' : ''}_${indices}${adds ? '_add' : ''}${halves ? '_to_f16' : ''}_r${rank}_w${workgroupSize}`,
     source,
     fields,
     reportsErrors: true,
