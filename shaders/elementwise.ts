@@ -1,5 +1,6 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
 import { INT64 } from './int64.js';
+import { declareMade, enableMade, madeOf, type MadeType } from './packed.js';
 import {
   declareParameters,
   declareStorage,
@@ -15,7 +16,7 @@ export interface ElementwiseOptions {
   /** Names the variant, with the types it works on. */
   readonly name: string;
   readonly inputs: readonly ElementType[];
-  readonly output: ElementType;
+  readonly output: MadeType;
   /** An expression over the inputs `a`, `b`, `c`, .. and the scalars `p.NAME`. */
   readonly expression: string;
   /** Helper functions the expression calls. */
@@ -50,10 +51,12 @@ export function elementwise(options: ElementwiseOptions): WebGpuProgram {
   const declared = inputs.map((type, i) => declareStorage(i + 1, `${LETTERS[i]}_data`, type, 'read'));
   const loads = inputs.map((_, i) => `    let ${LETTERS[i]} = ${LETTERS[i]}_data[${LETTERS[i]}_at];`);
   const usesInt64 = output === 'i64' || inputs.includes('i64');
+  const value = output === 'f16' ? 'f32' : output;
   const source = wgsl`
+${enableMade(output, false)}
 ${declareParameters(fields)}
 ${declared.join('\n')}
-${declareStorage(inputs.length + 1, 'out_data', output, 'read_write')}
+${declareMade(inputs.length + 1, 'out_data', output, false)}
 #if ${usesInt64}
 ${INT64}
 #endif
@@ -63,8 +66,8 @@ ${walkItems({
   workgroupSize,
   body: `${offsets}
 ${loads.join('\n')}
-    let value: ${elementWgsl(output)} = ${expression.replaceAll(/\bp\./g, 'blocks[z].')};
-    out_data[out_at] = value;`,
+    let value: ${elementWgsl(value)} = ${expression.replaceAll(/\bp\./g, 'blocks[z].')};
+    out_data[out_at] = ${madeOf('value', output, false)};`,
 })}`;
   const types = [...inputs, output].join('_');
   return { key: `${name}_${types}_r${rank}_w${workgroupSize}`, source, fields, reportsErrors: false };

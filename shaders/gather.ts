@@ -1,9 +1,12 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
 import { ERROR_BUFFER } from './errors.js';
 import {
+  declareMade,
   declareRead,
   declareReadFours,
+  enableMade,
   enterRow,
+  madeOf,
   readElement,
   readFour,
   readType,
@@ -33,6 +36,8 @@ export interface GatherOptions {
   readonly unroll: number;
   /** Something is added to what is copied. */
   readonly adds?: boolean;
+  /** What is made of f32 is stored as halves. */
+  readonly halves?: boolean;
 }
 
 /**
@@ -46,7 +51,7 @@ export interface GatherOptions {
  * reports the errors.
  */
 export function gather(options: GatherOptions): WebGpuProgram {
-  const { data, vectors, indices, rank, workgroupSize, shifts, unroll, adds = false } = options;
+  const { data, vectors, indices, rank, workgroupSize, shifts, unroll, adds = false, halves = false } = options;
   const list = Math.max(rank, 2);
   const fields: ParameterField[] = [
     { name: 'count', type: 'u32', length: 1 },
@@ -86,23 +91,21 @@ export function gather(options: GatherOptions): WebGpuProgram {
   const addend = vectors ? 'addend[(addend_at + e) / 4u]' : 'addend[addend_at + e * blocks[z].run_addend_stride]';
   const place = (u: number): string =>
     vectors ? `(at${u}.z + e${u}) / 4u` : `at${u}.z + e${u} * blocks[z].run_out_stride`;
-  const declare = (binding: number, name: string, access: 'read' | 'read_write'): string =>
-    vectors
-      ? `@group(0) @binding(${binding}) var<storage, ${access}> ${name}: array<vec4<f32>>;`
-      : declareStorage(binding, name, element, access);
+  const made = halves ? 'f16' : element;
   const words = indices === 'i64' ? 'vec2<u32>' : 'i32';
   const items = Array.from({ length: unroll }, (_, u) => u);
   const each = (code: (u: number) => string): string => items.map((u) => `    ${code(u)}`).join('\n');
   const runOf = (w: string): string => (shifts ? `(${w} >> blocks[z].lane_shift)` : `(${w} / lanes)`);
   const lanesOf = (i: string): string => (shifts ? `(${i} << blocks[z].lane_shift)` : `(${i} * lanes)`);
   const source = wgsl`
+${enableMade(made, vectors)}
 ${declareParameters(fields)}
 ${vectors ? declareReadFours(1, 'data', data as FourType) : declareRead(1, 'data', data)}
 ${declareStorage(2, 'ids', indices, 'read')}
 #if ${adds}
-${declare(3, 'addend', 'read')}
+${declareStorage(3, 'addend', element, 'read', vectors)}
 #endif
-${declare(adds ? 4 : 3, 'out', 'read_write')}
+${declareMade(adds ? 4 : 3, 'out', made, vectors)}
 ${ERROR_BUFFER(adds ? 5 : 4)}
 // Where the run of index i begins: in the data, the indices, the output and the addend.
 fn places(z: u32, i: u32) -> vec4<u32> {
@@ -147,7 +150,7 @@ ${each((u) => `let stores${u} = mine${u} && (held${u} || (index${u} == OUTSIDE &
     for (var step = 0u; step < run; step += lanes * ${step}u) {
 ${each((u) => `let e${u} = step + lane${u} * ${step}u;`)}
 ${each((u) => `let v${u} = load(z, from${u}, at${u}.w, min(e${u}, run - ${step}u));`)}
-${each((u) => `if (stores${u} && e${u} < run) { out[${place(u)}] = select(${value}(), v${u}, held${u}); }`)}
+${each((u) => `if (stores${u} && e${u} < run) { out[${place(u)}] = ${madeOf(`select(${value}(), v${u}, held${u})`, made, vectors)}; }`)}
     }
     if (first == 0u && (${items.map((u) => `index${u} == OUTSIDE`).join(' || ')})) {
       for (var w = begin; w < min(work, begin + ${workgroupSize * unroll}u); w += ${workgroupSize}u) {
@@ -159,7 +162,7 @@ ${each((u) => `if (stores${u} && e${u} < run) { out[${place(u)}] = select(${valu
   }
 }`;
   return {
-    key: `Gather_${data}${vectors ? '_vectors' : ''}_${indices}${adds ? '_add' : ''}_r${rank}_w${workgroupSize}${shifts ? '_shift' : ''}_u${unroll}`,
+    key: `Gather_${data}${vectors ? '_vectors' : ''}_${indices}${adds ? '_add' : ''}${halves ? '_to_f16' : ''}_r${rank}_w${workgroupSize}${shifts ? '_shift' : ''}_u${unroll}`,
     source,
     fields,
     reportsErrors: true,

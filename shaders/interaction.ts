@@ -1,5 +1,6 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
 import { NOWHERE } from './matmul_parts.js';
+import { declareMade, declareReadFours, enableMade, madeOf, readFour } from './packed.js';
 import { declareParameters, declareStorage, type ParameterField, type WebGpuProgram } from './program.js';
 
 export interface InteractionOptions {
@@ -12,6 +13,9 @@ export interface InteractionOptions {
   readonly columns: number;
   /** Features lie together, and begin on multiples of 4. */
   readonly aligned: boolean;
+  /** Vectors, then aligned, or results are stored as float16. */
+  readonly inHalves: boolean;
+  readonly outHalves: boolean;
 }
 
 /** Vectors of a row are dealt to this many groups in turn; a tile is the 4 x 4 products of two groups. */
@@ -83,7 +87,8 @@ export function interactionNeeds(options: Pick<InteractionOptions, 'vectors' | '
  * Operations: vectors^2 width. Memory: vectors in and results out, once.
  */
 export function interaction(options: InteractionOptions): WebGpuProgram {
-  const { vectors, width, copies, columns, aligned } = options;
+  const { vectors, width, copies, columns, aligned, inHalves, outHalves } = options;
+  const [stored, given] = [outHalves ? 'f16' : 'f32', inHalves ? 'f16' : 'f32'] as const;
   const { threads, slices } = cutOf(options);
   const [groups, tiles] = [interactionGroups(vectors), interactionTiles(vectors)];
   const steps = Math.ceil(width / 4);
@@ -101,7 +106,7 @@ export function interaction(options: InteractionOptions): WebGpuProgram {
     }`;
   const word = (f: number): string =>
     `select(0.0, x[at + min(feature + ${f}u, ${width - 1}u) * blocks[z].x_feature], feature + ${f}u < ${width}u)`;
-  const four = aligned ? 'x[(at + feature) / 4u]' : `vec4<f32>(${fours.map(word).join(', ')})`;
+  const four = aligned ? readFour('x', given, 'at', 'feature') : `vec4<f32>(${fours.map(word).join(', ')})`;
   // All loads of an invocation are on their way before the first is waited for.
   const rounds = range(Math.ceil((vectors * steps) / threads));
   const guarded = (r: number, code: string): string =>
@@ -131,10 +136,11 @@ export function interaction(options: InteractionOptions): WebGpuProgram {
       ${fours.map((c) => `if (places${r}.${'xyzw'[c]} != ${NOWHERE}u) { line[places${r}.${'xyzw'[c]}] = sum.${'xyzw'[c]}; }`).join('\n      ')}`,
     );
   const source = wgsl`
+${enableMade(stored, false)}
 ${declareParameters(fields)}
-@group(0) @binding(1) var<storage, read> x: array<${aligned ? 'vec4<f32>' : 'f32'}>;
+${aligned ? declareReadFours(1, 'x', given) : declareStorage(1, 'x', 'f32', 'read')}
 ${declareStorage(2, 'places', 'u32', 'read')}
-${declareStorage(3, 'out', 'f32', 'read_write')}
+${declareMade(3, 'out', stored, false)}
 var<workgroup> memory: array<vec4<f32>, ${sizeOf(options)}>;
 var<workgroup> line: array<f32, ${columns}>;
 fn load(z: u32, at: u32, feature: u32) -> vec4<f32> { return ${four}; }
@@ -179,9 +185,9 @@ ${fours.map((r) => `      memory[(slice * 4u + ${r}u) * ${tiles}u + tile] = s${r
     workgroupBarrier();
 ${made.map((r) => `    { ${collect(r)} }`).join('\n')}
     workgroupBarrier();
-    for (var column = thread; column < ${columns}u; column += ${threads}u) { out[out_at + column * out_column] = line[column]; }
+    for (var column = thread; column < ${columns}u; column += ${threads}u) { out[out_at + column * out_column] = ${madeOf('line[column]', stored, false)}; }
   }
 }`;
-  const key = `Interaction_${vectors}x${width}_c${copies}_${columns}${aligned ? '_vectors' : ''}`;
+  const key = `Interaction_${vectors}x${width}_c${copies}_${columns}${aligned ? '_vectors' : ''}${inHalves ? '_from_f16' : ''}${outHalves ? '_to_f16' : ''}`;
   return { key, source, fields, reportsErrors: false };
 }

@@ -48,6 +48,9 @@ export interface MatMulOptions {
   readonly vectors?: boolean;
   /** Rows of C lie in fours of columns; see Parts. */
   readonly outFours?: boolean;
+  /** A, or C, is stored as float16; see Parts. Of `subgroup` tiles. */
+  readonly aHalves?: boolean;
+  readonly outHalves?: boolean;
 }
 
 /**
@@ -58,10 +61,10 @@ export interface MatMulOptions {
  */
 export function matMul({ tile, ...options }: MatMulOptions): WebGpuProgram {
   const { modulated = false, picked = false, halves = false, vectors = false, outFours = false } = options;
-  const { hasBias, finish } = options;
-  const parts = { hasBias, finish, modulated, picked, halves, vectors, outFours };
+  const { hasBias, finish, aHalves = false, outHalves = false } = options;
+  const parts = { hasBias, finish, modulated, picked, halves, vectors, outFours, aHalves, outHalves };
   const { shape, source, native } = cut(tile, parts);
-  const key = `MatMul_${shape}${halves ? '_f16' : ''}${outFours ? '_fours' : ''}${modulated ? '_modulated' : ''}${picked ? '_picked' : ''}${vectors ? '_vectors' : ''}${hasBias ? '_bias' : ''}${finish ? `_${finish.name}` : ''}`;
+  const key = `MatMul_${shape}${halves ? '_f16' : ''}${aHalves ? '_from_f16' : ''}${outHalves ? '_to_f16' : ''}${outFours ? '_fours' : ''}${modulated ? '_modulated' : ''}${picked ? '_picked' : ''}${vectors ? '_vectors' : ''}${hasBias ? '_bias' : ''}${finish ? `_${finish.name}` : ''}`;
   return { key, source, fields: fieldsOf(parts), reportsErrors: false, ...(native ? { native } : {}) };
 }
 

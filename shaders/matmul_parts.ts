@@ -1,3 +1,4 @@
+import { declareMade, madeOf } from './packed.js';
 import { declareParameters, declareStorage, type ElementType, type ParameterField } from './program.js';
 
 /** What is done to the finished elements; see shaders/chain.ts. */
@@ -23,6 +24,10 @@ export interface Parts {
   readonly vectors: boolean;
   /** Columns of C lie together in fours, and are stored so; of cuts whose results come in them. */
   readonly outFours: boolean;
+  /** A is stored as float16, in eights of k. */
+  readonly aHalves: boolean;
+  /** C is stored as float16; its columns lie in fours. */
+  readonly outHalves: boolean;
 }
 
 /** In the places of a picked product: the element is not stored. */
@@ -52,7 +57,8 @@ export function fieldsOf({ finish, modulated, picked }: Parts): ParameterField[]
  * A matrix and the function that cuts read it with: an element by its place, or four by a quarter of theirs. Whatever it is
  * stored as, they get f32.
  */
-function matrix(binding: number, name: string, isVector: boolean, halves: boolean): string {
+function matrix(binding: number, name: string, isVector: boolean, halves: boolean, isEight: boolean): string {
+  if (isEight) return `@group(0) @binding(${binding}) var<storage, read> ${name}: array<vec4<u32>>;`;
   const bind = (type: string): string =>
     `@group(0) @binding(${binding}) var<storage, read> ${name}: array<${type}>;\nfn load_${name}(at: u32)`;
   if (!halves) {
@@ -64,9 +70,9 @@ function matrix(binding: number, name: string, isVector: boolean, halves: boolea
     : `${bind('u32')} -> f32 { return unpack2x16float(${name}[at >> 1u] >> ((at & 1u) << 4u)).x; }`;
 }
 
-/** Parameters, operands and functions; `a` and `b` in elements, or in vectors of 4. */
-export function declarations(parts: Parts, vectors: { a?: boolean; b?: boolean } = {}): string {
-  const { hasBias, finish, modulated, picked } = parts;
+/** Parameters, operands and functions; `a` and `b` in elements, or in vectors of 4; B in words of 8 halves, as A is of float16. */
+export function declarations(parts: Parts, vectors: { a?: boolean; b?: boolean; bEights?: boolean } = {}): string {
+  const { hasBias, finish, modulated, picked, aHalves, outHalves } = parts;
   const others = finish?.others ?? [];
   const operands: [name: string, type: ElementType][] = [
     ...(hasBias ? [['bias', 'f32'] as [string, ElementType]] : []),
@@ -76,10 +82,10 @@ export function declarations(parts: Parts, vectors: { a?: boolean; b?: boolean }
   ];
   return [
     declareParameters(fieldsOf(parts)),
-    matrix(1, 'a', vectors.a ?? false, false),
-    matrix(2, 'b', vectors.b ?? false, parts.halves),
+    matrix(1, 'a', vectors.a ?? false, false, aHalves),
+    matrix(2, 'b', vectors.b ?? false, parts.halves, vectors.bEights ?? false),
     ...operands.map(([name, type], i) => declareStorage(3 + i, name, type, 'read', parts.vectors)),
-    declareStorage(3 + operands.length, 'out', 'f32', 'read_write', parts.vectors || parts.outFours),
+    declareMade(3 + operands.length, 'out', outHalves ? 'f16' : 'f32', parts.vectors || parts.outFours),
     ...(finish ? [finish.functions] : []),
   ].join('\n');
 }
@@ -95,7 +101,10 @@ export interface Result {
  * Statements that finish and store results. Everything that the elements share is read once: software adapters inline
  * without mercy.
  */
-export function storeAll(results: readonly Result[], { hasBias, finish, picked, vectors, outFours }: Parts): string {
+export function storeAll(
+  results: readonly Result[],
+  { hasBias, finish, picked, vectors, outFours, outHalves }: Parts,
+): string {
   const columns = [...new Set(results.map((r) => r.column))];
   const rows = [...new Set(results.map((r) => r.row))];
   const lines = [
@@ -149,7 +158,7 @@ export function storeAll(results: readonly Result[], { hasBias, finish, picked, 
       outFours && !vectors
         ? range(elements.length / 4).map((f) => {
             const [c, four] = [inRow[4 * f]!.column, elements.slice(4 * f, 4 * f + 4).join(', ')];
-            return `if (column + ${c}u < n) { out[(out_at + ${r}u * out_row + out_column${c}) / 4u] = vec4<f32>(${four}); }`;
+            return `if (column + ${c}u < n) { let four = vec4<f32>(${four}); out[(out_at + ${r}u * out_row + out_column${c}) / 4u] = ${outHalves ? madeOf('four', 'f16', true) : 'four'}; }`;
           })
         : elements;
     lines.push(`if (row + ${r}u < m) {`, ...stores.map((e) => `  ${e}`), '}');

@@ -1,6 +1,7 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
-import { halfLoads } from './matmul_half_loads.js';
+import { HALF_LOADS, halfLoads } from './matmul_half_loads.js';
 import { LOADS_LETTERS, type Loads } from './matmul_loads.js';
+import type { KEdge } from './matmul_outer.js';
 import { declarations, enterTiles, placeTile, range, storeAll, type Parts } from './matmul_parts.js';
 
 /**
@@ -15,8 +16,14 @@ export interface SubgroupTile {
   readonly tileK: number;
   readonly subgroupM: number;
   readonly subgroupN: number;
+  /** Steps that are in workgroup memory: with two, one is put there while the other is multiplied, at one barrier a step. */
+  readonly buffers: 1 | 2;
+  /** How k ends in a step. */
+  readonly edge: KEdge;
   readonly a: Exclude<Loads, 'across'>;
   readonly b: Loads;
+  /** Elements of B in a load, where it is stored as float16. */
+  readonly bRun: 4 | 8;
 }
 
 const SUBGROUP = 32;
@@ -31,11 +38,11 @@ export function subgroupThreads({ tileM, tileN, subgroupM, subgroupN }: Subgroup
 
 /** Bytes of workgroup memory. */
 export function subgroupBytes(tile: SubgroupTile): number {
-  const { tileM, tileN, tileK, subgroupN, b } = tile;
+  const { tileM, tileN, tileK, subgroupN, buffers, b } = tile;
   const subgroups = subgroupThreads(tile) / SUBGROUP;
   const pitch = pitchOf(tileK);
   const staged = tileM * pitch + (b === 'across' ? tileK * pitchOf(tileN) : tileN * pitch);
-  return 16 * staged + 4 * subgroups * SIDE * resultPitch(subgroupN);
+  return 16 * buffers * staged + 4 * subgroups * SIDE * resultPitch(subgroupN);
 }
 
 /** Vectors of halves from a line of a tile to the next: odd, so that eight lines begin in different banks. */
@@ -51,32 +58,39 @@ function resultPitch(subgroupN: number): number {
 
 /** See SubgroupTile. Loads of a step are on their way while the subgroups multiply the one before. */
 export function subgroup(tile: SubgroupTile, parts: Parts): { shape: string; source: string } {
-  const { tileM, tileN, tileK, subgroupM, subgroupN } = tile;
+  const { tileM, tileN, tileK, subgroupM, subgroupN, buffers, edge } = tile;
   const threads = subgroupThreads(tile);
   const subgroupsN = tileN / subgroupN;
   const isAcross = tile.b === 'across';
   const [pitch, acrossPitch] = [pitchOf(tileK), pitchOf(tileN)];
-  const shared = { tileK, threads };
-  const a = halfLoads({ ...shared, operand: 'a', loads: tile.a, halves: false, width: tileM, pitch });
+  const bEights = parts.halves && tile.b !== 'words' && tile.bRun === 8;
+  const shared = { tileK, threads, edge };
+  const stored = parts.aHalves ? 'eights' : 'f32';
+  const a = halfLoads({ ...shared, operand: 'a', loads: tile.a, stored, width: tileM, pitch });
   const b = halfLoads({
     ...shared,
     operand: 'b',
     loads: tile.b,
-    halves: parts.halves,
+    stored: bEights ? 'eights' : parts.halves ? 'fours' : 'f32',
     width: tileN,
     pitch: isAcross ? acrossPitch : pitch,
   });
   const [rows, columns] = [range(subgroupM / SIDE), range(subgroupN / SIDE)];
-  const steps = range(tileK / SIDE);
+  const parts16 = range(tileK / SIDE);
+  const strips = { a: tileM / SIDE, b: (isAcross ? tileK : tileN) / SIDE };
+  /** The strips of an operand begin there in the step that is multiplied. */
+  const from = (o: 'a' | 'b'): string => (buffers === 1 ? '' : ` + now * ${strips[o]}u`);
   const load = (side: string, order: string, from: string, offset: string, stride: number): string =>
     `subgroupMatrixLoad<subgroup_matrix_${side}<f16, ${SIDE}, ${SIDE}>, ${order}>(&${from}, ${offset}, ${stride}u)`;
-  const multiply = steps.map((q) =>
+  const multiply = parts16.map((q) =>
     [
-      ...rows.map((r) => `let x${r} = ${load('left', 'row_major', `a_tile[my_rows + ${r}u]`, `${2 * q}u`, pitch)};`),
+      ...rows.map(
+        (r) => `let x${r} = ${load('left', 'row_major', `a_tile[my_rows + ${r}u${from('a')}]`, `${2 * q}u`, pitch)};`,
+      ),
       ...columns.map((c) =>
         isAcross
-          ? `let y${c} = ${load('right', 'row_major', `b_tile[${q}]`, `(my_columns + ${c}u) * 2u`, acrossPitch)};`
-          : `let y${c} = ${load('right', 'col_major', `b_tile[my_columns + ${c}u]`, `${2 * q}u`, pitch)};`,
+          ? `let y${c} = ${load('right', 'row_major', `b_tile[${q}u${from('b')}]`, `(my_columns + ${c}u) * 2u`, acrossPitch)};`
+          : `let y${c} = ${load('right', 'col_major', `b_tile[my_columns + ${c}u${from('b')}]`, `${2 * q}u`, pitch)};`,
       ),
       ...rows.flatMap((r) =>
         columns.map((c) => `s${r}_${c} = subgroupMatrixMultiplyAccumulate(x${r}, y${c}, s${r}_${c});`),
@@ -110,19 +124,58 @@ ${storeAll(
       workgroupBarrier();
     }`,
   );
+  const multiplied = multiply.map((m) => `      {\n        ${m}\n      }`).join('\n');
+  const steps =
+    buffers === 1
+      ? `    var k_next = 0u;
+${a.fetch}
+${b.fetch}
+    for (var k_put = 0u; k_put < k; k_put += ${tileK}u) {
+      workgroupBarrier();
+${a.put()}
+${b.put()}
+      workgroupBarrier();
+      k_next = k_put + ${tileK}u;
+${a.fetch}
+${b.fetch}
+${multiplied}
+    }`
+      : `    var k_next = 0u;
+${a.fetch}
+${b.fetch}
+    // What the tile before has in workgroup memory has been multiplied: barriers lie between that and its last results.
+    {
+      let k_put = 0u;
+${a.put()}
+${b.put()}
+    }
+    k_next = ${tileK}u;
+${a.fetch}
+${b.fetch}
+    var now = 0u;
+    for (var k_now = 0u; k_now < k; k_now += ${tileK}u) {
+      workgroupBarrier();
+      let then = 1u - now;
+      let k_put = k_now + ${tileK}u;
+${a.put(`then * ${strips.a}u`)}
+${b.put(`then * ${strips.b}u`)}
+      k_next = k_put + ${tileK}u;
+${a.fetch}
+${b.fetch}
+${multiplied}
+      now = then;
+    }`;
   const source = wgsl`
 enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
-${declarations(parts, { a: isVector(tile.a), b: isVector(tile.b) })}
+${declarations(parts, { a: isVector(tile.a), b: isVector(tile.b), bEights })}
 // Strips of 16 lines, an array each: an offset into one is known when the shader is compiled, and needs no check.
-var<workgroup> a_tile: array<array<vec4<u32>, ${SIDE * pitch}>, ${tileM / SIDE}>;
-var<workgroup> b_tile: ${isAcross ? `array<array<vec4<u32>, ${SIDE * acrossPitch}>, ${tileK / SIDE}>` : `array<array<vec4<u32>, ${SIDE * pitch}>, ${tileN / SIDE}>`};
+var<workgroup> a_tile: array<array<vec4<u32>, ${SIDE * pitch}>, ${buffers * strips.a}>;
+var<workgroup> b_tile: array<array<vec4<u32>, ${SIDE * (isAcross ? acrossPitch : pitch)}>, ${buffers * strips.b}>;
 var<workgroup> results: array<array<vec4<f32>, ${(SIDE * strip) / 4}>, ${threads / SUBGROUP}>;
 
-fn halves(x: vec4<f32>, y: vec4<f32>) -> vec4<u32> {
-  return vec4<u32>(pack2x16float(x.xy), pack2x16float(x.zw), pack2x16float(y.xy), pack2x16float(y.zw));
-}
+${HALF_LOADS}
 
 ${enterTiles(threads, tileM, tileN, ', @builtin(subgroup_id) my_subgroup: u32, @builtin(subgroup_invocation_id) lane: u32')}
   let my_rows = my_subgroup / ${subgroupsN}u * ${rows.length}u;
@@ -132,22 +185,11 @@ ${placeTile(tileM, tileN)}
 ${a.enter}
 ${b.enter}
 ${rows.flatMap((r) => columns.map((c) => `    var s${r}_${c} = subgroup_matrix_result<f32, ${SIDE}, ${SIDE}>();`)).join('\n')}
-    var k_next = 0u;
-${a.fetch}
-${b.fetch}
-    for (var k_put = 0u; k_put < k; k_put += ${tileK}u) {
-      workgroupBarrier();
-${a.put}
-${b.put}
-      workgroupBarrier();
-      k_next = k_put + ${tileK}u;
-${a.fetch}
-${b.fetch}
-${multiply.map((m) => `      {\n        ${m}\n      }`).join('\n')}
-    }
+${steps}
 ${finish.join('\n')}
   }
 }`;
   const letters = `${LOADS_LETTERS[tile.a]}${LOADS_LETTERS[tile.b]}`;
-  return { shape: `f16_${tileM}x${tileN}x${tileK}_s${subgroupM}x${subgroupN}_${letters}`, source };
+  const marks = `${buffers === 2 ? '_twice' : ''}${edge === 'none' ? '' : `_${edge}`}${bEights ? '_eights' : ''}`;
+  return { shape: `f16_${tileM}x${tileN}x${tileK}_s${subgroupM}x${subgroupN}_${letters}${marks}`, source };
 }

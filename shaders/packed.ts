@@ -10,6 +10,26 @@ import { declareStorage, type ElementType } from './program.js';
  */
 export type StoredType = ElementType | 'f16' | 'i8';
 
+/** An element type of results: `f16` is f32, rounded as it is stored. */
+export type MadeType = ElementType | 'f16';
+
+/** The directive that a program takes which stores single halves; those that come in fours are words, which any adapter stores. */
+export function enableMade(type: MadeType, inFours: boolean): string {
+  return type === 'f16' && !inFours ? 'enable f16;' : '';
+}
+
+/** The binding of results, single elements or fours of f32. */
+export function declareMade(binding: number, name: string, type: MadeType, inFours: boolean): string {
+  if (type !== 'f16') return declareStorage(binding, name, type, 'read_write', inFours);
+  return `@group(0) @binding(${binding}) var<storage, read_write> ${name}: array<${inFours ? 'vec2<u32>' : 'f16'}>;`;
+}
+
+/** What is stored of `value`: a single element, or four as a vec4<f32>. */
+export function madeOf(value: string, type: MadeType, inFours: boolean): string {
+  if (type !== 'f16') return value;
+  return inFours ? `vec2<u32>(pack2x16float((${value}).xy), pack2x16float((${value}).zw))` : `f16(${value})`;
+}
+
 /** The type of an element once it is read. */
 export function readType(type: StoredType): ElementType {
   return type === 'f16' || type === 'i8' ? 'f32' : type;

@@ -1,4 +1,5 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
+import { madeOf, type MadeType } from './packed.js';
 import {
   declareResults,
   perceptronFields,
@@ -14,6 +15,10 @@ export interface HalvesOptions extends PerceptronForm {
   /** Rows of the input lie in fours of features, and rows of what the last layer reads and writes in fours of columns. */
   readonly inFours: boolean;
   readonly outFours: boolean;
+  /** The input is stored as halves, in eights. */
+  readonly inHalves: boolean;
+  /** The result is stored as halves, in fours. */
+  readonly outHalves: boolean;
   /** Rows of a workgroup: 16, 32 or 64. */
   readonly rows: number;
 }
@@ -105,7 +110,7 @@ export function fitsRegisters(layers: LayerSizes, rows: number): boolean {
  * Operations 2 m k n a layer, k and n filled up to 16. Memory: rows in and out once, and all weights once a workgroup.
  */
 export function perceptronHalves(options: HalvesOptions): WebGpuProgram {
-  const { layers, hasAddend, finish, normalizes, rank, rows, inFours, outFours } = options;
+  const { layers, hasAddend, finish, normalizes, rank, rows, inFours, outFours, inHalves, outHalves } = options;
   const form = { layers, hasAddend, normalizes, rank, ...(finish ? { finish } : {}) };
   const fields = perceptronFields(form);
   const source = wgsl`
@@ -113,9 +118,9 @@ enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
 ${declareParameters(fields)}
-@group(0) @binding(1) var<storage, read> x: array<${inFours ? 'vec4<f32>' : 'f32'}>;
+@group(0) @binding(1) var<storage, read> x: array<${inHalves ? 'vec4<u32>' : inFours ? 'vec4<f32>' : 'f32'}>;
 @group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
-${declareResults(form, outFours)}
+${declareResults(form, outFours, madeType(options))}
 // By panel, then by 16 rows: offsets into a part are known when the shader is compiled, and need no check.
 var<workgroup> panels: array<array<array<vec4<u32>, ${SIDE * PITCH}>, ${rows / SIDE}>, ${panelsOf(layers, normalizes)}>;
 var<workgroup> results: array<array<vec4<f32>, ${SIDE * STRIP}>, ${SUBGROUPS}>;
@@ -141,8 +146,12 @@ ${normalizes ? normalized(options) : ''}
     workgroupBarrier();
   }
 }`;
-  const key = `PerceptronHalves_${perceptronName(form)}${inFours ? '_in4' : ''}${outFours ? '_out4' : ''}_${rows}`;
+  const key = `PerceptronHalves_${perceptronName(form)}${inFours ? '_in4' : ''}${outFours ? '_out4' : ''}${inHalves ? '_from_f16' : ''}${outHalves ? '_to_f16' : ''}_${rows}`;
   return { key, source, fields, reportsErrors: false };
+}
+
+function madeType({ outHalves }: HalvesOptions): MadeType {
+  return outHalves ? 'f16' : 'f32';
 }
 
 function layerCode(options: HalvesOptions, i: number): string {
@@ -193,7 +202,7 @@ ${rs.flatMap((r) => cs.map((c) => collected(options, i, share, r, c))).join('\n'
 
 /** The loop of the first layer, which brings the input panel by panel. Loads of a step are on their way during the one before. */
 function staged(
-  { layers, rows, inFours }: HalvesOptions,
+  { layers, rows, inFours, inHalves }: HalvesOptions,
   tiles: number,
   multiply: (panel: string, first: string, tiles: number) => string,
 ): string {
@@ -210,13 +219,22 @@ function staged(
       .map((e) => `x[x_at${u} + min(${at} + ${e}u, ${k - 1}u) * x_column]`)
       .join(', ')})`;
   };
-  const fetch = rounds.map((u) => `x${u}_0 = ${four(u, 0)}; x${u}_1 = ${four(u, 1)};`).join('\n        ');
+  const fetch = rounds
+    .map((u) =>
+      inHalves
+        ? `x${u} = x[(x_at${u} + min(k_next + run${u} * 8u, ${k - 8}u)) / 8u];`
+        : `x${u}_0 = ${four(u, 0)}; x${u}_1 = ${four(u, 1)};`,
+    )
+    .join('\n        ');
   const inside = (u: number, f: number): string =>
     `select(vec4<f32>(), x${u}_${f}, vec4<u32>(k_put + run${u} * 8u + ${4 * f}u) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(${k}u))`;
   const put = rounds
     .map((u) => {
       const guard = (u + 1) * HALVES_THREADS > units ? `if (thread + ${u * HALVES_THREADS}u < ${units}u) ` : '';
-      return `${guard}{ panels[0][line${u} / ${SIDE}u][line${u} % ${SIDE}u * ${PITCH}u + run${u}] = halves(${inside(u, 0)}, ${inside(u, 1)}); }`;
+      const eight = inHalves
+        ? `select(vec4<u32>(), x${u}, k_put + run${u} * 8u < ${k}u)`
+        : `halves(${inside(u, 0)}, ${inside(u, 1)})`;
+      return `${guard}{ panels[0][line${u} / ${SIDE}u][line${u} % ${SIDE}u * ${PITCH}u + run${u}] = ${eight}; }`;
     })
     .join('\n        ');
   return `${rounds
@@ -224,8 +242,7 @@ function staged(
       (u) => `      let line${u} = (thread + ${u * HALVES_THREADS}u) / ${runs}u;
       let run${u} = (thread + ${u * HALVES_THREADS}u) % ${runs}u;
       let x_at${u} = at_x(z, min(row0 + line${u}, m - 1u));
-      var x${u}_0 = vec4<f32>();
-      var x${u}_1 = vec4<f32>();`,
+      ${inHalves ? `var x${u} = vec4<u32>();` : `var x${u}_0 = vec4<f32>(); var x${u}_1 = vec4<f32>();`}`,
     )
     .join('\n')}
       var k_next = 0u;
@@ -274,7 +291,8 @@ function hiddenPut(n: number, i: number, isActivated: boolean, r: number): strin
   return `        panels[column / ${PANEL}u][my_rows + ${r}u][my_row * ${PITCH}u + column % ${PANEL}u / 8u] = halves(${value('v0', 0)}, ${value('v1', 4)});`;
 }
 
-function lastPut({ layers, hasAddend, finish, normalizes, outFours }: HalvesOptions, strip: string): string {
+function lastPut(options: HalvesOptions, strip: string): string {
+  const { layers, hasAddend, finish, normalizes, outFours } = options;
   const { n } = layers.at(-1)!;
   const others = (finish?.others ?? []).map((_, i) => `other${i}`);
   const read = [...(hasAddend ? ['addend'] : []), ...others];
@@ -296,7 +314,7 @@ function lastPut({ layers, hasAddend, finish, normalizes, outFours }: HalvesOpti
     const put = normalizes
       ? `panels[at / ${NORMED}u][${strip}][my_row * ${PITCH}u + at % ${NORMED}u / 4u] = bitcast<vec4<u32>>(made);`
       : outFours
-        ? `if (at < ${n}u) { out[(out_at + at) / 4u] = made; }`
+        ? `if (at < ${n}u) { out[(out_at + at) / 4u] = ${madeOf('made', madeType(options), true)}; }`
         : range(4)
             .map((e) => stored(e, `out[out_at + (at + ${e}u) * blocks[z].out_column] = made.${'xyzw'[e]};`))
             .join(' ');
@@ -317,7 +335,8 @@ ${four(1)}
 }
 
 /** Normalizes the rows that lie in the panels as float32, each by neighbouring invocations, and stores them. */
-function normalized({ layers, rows, outFours }: HalvesOptions): string {
+function normalized(options: HalvesOptions): string {
+  const { layers, rows, outFours } = options;
   const { n } = layers.at(-1)!;
   const fours = n / 4;
   const { scale, shift } = halvesLayout(layers, true);
@@ -359,7 +378,7 @@ ${mine
           let r = v${j} * inverse * bitcast<vec4<f32>>(weights[w_start + ${scale}u + ${held(j)}]) + bitcast<vec4<f32>>(weights[w_start + ${shift}u + ${held(j)}]);
           ${
             outFours
-              ? `out[out_at / 4u + ${held(j)}] = r;`
+              ? `out[out_at / 4u + ${held(j)}] = ${madeOf('r', madeType(options), true)};`
               : `let at = out_at + 4u * (${held(j)}) * step; ${range(4)
                   .map((e) => `out[at + ${e}u * step] = r.${'xyzw'[e]};`)
                   .join(' ')}`

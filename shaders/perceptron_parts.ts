@@ -1,3 +1,4 @@
+import { declareMade, type MadeType } from './packed.js';
 import type { Finish } from './matmul_parts.js';
 import { declareStorage, stridedOffsets, type ElementType, type ParameterField } from './program.js';
 
@@ -74,7 +75,7 @@ export function perceptronFields(form: PerceptronForm): ParameterField[] {
  * The bindings from 3 on, which are what the last layer reads and writes; the functions of all layers, `chain4_i(z, v)` of
  * hidden layer i; and where the line of a row begins in each operand, `at_x(z, row)`.
  */
-export function declareResults(form: PerceptronForm, vectors: boolean): string {
+export function declareResults(form: PerceptronForm, vectors: boolean, made: MadeType = 'f32'): string {
   const { layers, finish, rank } = form;
   const read = addedTo(form);
   const offset = (o: string): string => `fn at_${o}(z: u32, row: u32) -> u32 {
@@ -82,7 +83,7 @@ ${stridedOffsets('row', rank, 'shape', [{ variable: 'at', strides: `${o}_strides
     return at;
 }`;
   return `${read.map(([name, type], i) => declareStorage(3 + i, name, type, 'read', vectors)).join('\n')}
-${declareStorage(3 + read.length, 'out', 'f32', 'read_write', vectors)}
+${declareMade(3 + read.length, 'out', made, vectors)}
 ${finish?.functions ?? ''}
 ${activations(layers, finish?.functions ?? '')}
 ${stridedOf(form).map(offset).join('\n')}`;

@@ -1,9 +1,11 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
+import { madeOf, readElement } from './packed.js';
 import type { WebGpuProgram } from './program.js';
 import {
   attentionFields,
   attentionName,
   declareAttention,
+  type StoredHalves,
   type TargetAttentionForm,
   type TargetAttentionOptions,
   type AttentionLayout,
@@ -15,8 +17,11 @@ const MOST_SUBGROUPS = 8;
 /** Features of a step, and vectors of 8 halves from a line of them to the next. */
 const PANEL = 64;
 const PITCH = PANEL / 8 + 1;
-/** Vectors of 4 from a row of a tile of results to the next. */
-const STRIP = SIDE / 4 + 1;
+/** Tiles of results that are finished together, and vectors of 4 from a row of them to the next. */
+const GROUP = 2;
+const STRIP = (GROUP * SIDE) / 4 + 1;
+/** Loads of keys that an invocation has on their way when it weighs them. */
+const MIXED = 8;
 /** Vectors of 4 words in a tile of weights. */
 const TILE = (SIDE * SIDE) / 8;
 
@@ -63,14 +68,18 @@ function cutOf({ width, first, length }: Sizes & { readonly length: number }): {
   /** Vectors of a subgroup's keys, then of their hidden layer, and between lines of that. */
   own: number;
   hiddenPitch: number;
-  results: number;
+  /** Arrays that hold 16 columns of weights, or what a subgroup makes, and vectors in one. */
+  parts: number;
+  part: number;
 } {
   const hiddenPitch = odd(2 * tilesOf(first));
+  const subgroups = Math.min(MOST_SUBGROUPS, tilesOf(length));
   return {
-    subgroups: Math.min(MOST_SUBGROUPS, tilesOf(length)),
+    subgroups,
     own: SIDE * Math.max(PITCH, hiddenPitch),
     hiddenPitch,
-    results: Math.max(SIDE * STRIP, width / 4),
+    parts: Math.max(subgroups, tilesOf(first)),
+    part: Math.max(SIDE * Math.max(PITCH, STRIP), 2 * SUBGROUP, width / 4),
   };
 }
 
@@ -79,23 +88,28 @@ export function attentionHalvesNeeds(sizes: Sizes & { readonly length: number })
   readonly threads: number;
   readonly bytes: number;
 } {
-  const { subgroups, own, results } = cutOf(sizes);
+  const { subgroups, own, parts, part } = cutOf(sizes);
   return {
     threads: subgroups * SUBGROUP,
     bytes:
-      16 * (subgroups * (own + results) + attentionColumns(sizes) * PITCH) +
+      16 * (subgroups * own + parts * part) +
       4 * (sizes.length + attentionColumns(sizes)) +
       2 * attentionFeatures(sizes),
   };
 }
 
+/** Most workgroups of a dispatch: each takes rows in turn, and loads keys of the next while it ends one. */
+export const MOST_ATTENTION_WORKGROUPS = 1056;
+
 /**
  * As targetAttention(), with the layers multiplied in float16 on the device's matrix units and summed in float32. A subgroup
  * has 16 keys. The row's weight W0 + diag(q) W1 is made step by step, in float16.
  */
-export function targetAttentionHalves(options: TargetAttentionOptions): WebGpuProgram {
-  const { width, first, second, length, firstActivation, secondActivation, finish } = options;
-  const { subgroups, own, hiddenPitch, results } = cutOf(options);
+export function targetAttentionHalves(
+  options: TargetAttentionOptions & { readonly stored: StoredHalves },
+): WebGpuProgram {
+  const { width, first, second, length, firstActivation, secondActivation, finish, stored } = options;
+  const { subgroups, own, hiddenPitch, parts, part } = cutOf(options);
   const threads = subgroups * SUBGROUP;
   const layout = attentionHalvesLayout(options, firstActivation?.lines ?? 0);
   const fields = attentionFields(options);
@@ -109,18 +123,28 @@ export function targetAttentionHalves(options: TargetAttentionOptions): WebGpuPr
     (u + 1) * threads > units ? `if (thread + ${u * threads}u < ${units}u) ` : '';
   const load = (side: string, order: string, from: string, offset: string, stride: number): string =>
     `subgroupMatrixLoad<subgroup_matrix_${side}<f16, ${SIDE}, ${SIDE}>, ${order}>(&${from}, ${offset}, ${stride}u)`;
-  const keyPlace = (u: number): string =>
-    `let i = thread + ${u * threads}u; let line = i / ${PANEL / 8}u; let run = i % ${PANEL / 8}u;`;
-  const key = (f: number): string => {
-    const at = `f0 + run * 8u + ${4 * f}u`;
-    const four = `keys[(k_at + min(key0 + line, ${length - 1}u) * k_step + min(${at}, ${width - 4}u)) / 4u]`;
-    return width % PANEL === 0 ? four : `select(vec4<f32>(), ${four}, ${at} < ${width}u)`;
-  };
+  // A unit of keys: 8 features of one of them.
+  const keyPlaces = rounds(keyUnits).map(
+    (u) =>
+      `let line${u} = (thread + ${u * threads}u) / ${PANEL / 8}u; let run${u} = (thread + ${u * threads}u) % ${PANEL / 8}u;`,
+  );
+  const eighth = stored.keys ? 8 : 4;
+  const loads = stored.keys ? [0] : [0, 1];
+  const keyType = stored.keys ? 'vec4<u32>' : 'vec4<f32>';
+  const keyRegisters = rounds(keyUnits).flatMap((u) => loads.map((p) => `var k${u}_${p} = ${keyType}();`));
+  const fetch = rounds(keyUnits).flatMap((u) =>
+    loads.map((p) => {
+      const feature = `min(f_next + run${u} * 8u + ${4 * p}u, ${width - eighth}u)`;
+      return `${guard(u, keyUnits)}{ k${u}_${p} = keys[(at_next + min(key_next + line${u}, ${length - 1}u) * k_step + ${feature}) / ${eighth}u]; }`;
+    }),
+  );
+  const inside = (u: number, p: number): string =>
+    width % PANEL === 0 ? `k${u}_${p}` : `select(${keyType}(), k${u}_${p}, f0 + run${u} * 8u + ${4 * p}u < ${width}u)`;
   const stage = [
-    ...rounds(keyUnits).map(
-      (u) =>
-        `${guard(u, keyUnits)}{ ${keyPlace(u)} own[line / ${SIDE}u][line % ${SIDE}u * ${PITCH}u + run] = halves(${key(0)}, ${key(1)}); }`,
-    ),
+    ...rounds(keyUnits).map((u) => {
+      const eight = stored.keys ? inside(u, 0) : `halves(${inside(u, 0)}, ${inside(u, 1)})`;
+      return `${guard(u, keyUnits)}{ own[line${u} / ${SIDE}u][line${u} % ${SIDE}u * ${PITCH}u + run${u}] = ${eight}; }`;
+    }),
     ...rounds(weightUnits).map(
       (u) => `${guard(u, weightUnits)}{
             let i = thread + ${u * threads}u;
@@ -130,7 +154,7 @@ export function targetAttentionHalves(options: TargetAttentionOptions): WebGpuPr
             let factors = target_halves[f0 / 8u + run];
             let of_key = weights[w + ${layout.keyWeights}u];
             let of_pair = weights[w + ${layout.pairWeights}u];
-            weight[column / ${SIDE}u][column % ${SIDE}u * ${PITCH}u + run] = vec4<u32>(${[...'xyzw']
+            shared_part[column / ${SIDE}u][column % ${SIDE}u * ${PITCH}u + run] = vec4<u32>(${[...'xyzw']
               .map(
                 (x) =>
                   `bitcast<u32>(fma(bitcast<vec2<f16>>(factors.${x}), bitcast<vec2<f16>>(of_pair.${x}), bitcast<vec2<f16>>(of_key.${x})))`,
@@ -139,7 +163,19 @@ export function targetAttentionHalves(options: TargetAttentionOptions): WebGpuPr
           }`,
     ),
   ];
-  const mine = (part: string): string => `results[my_subgroup][my_row * ${STRIP}u + my_half * 2u + ${part}]`;
+  /** Vectors of 4 of a group of \`tiles\` tiles of results that an invocation finishes, and where the columns of one begin. */
+  const mine = (tiles: number, v: number): string =>
+    `bitcast<vec4<f32>>(shared_part[my_subgroup][my_row * ${STRIP}u + my_half * ${2 * tiles}u + ${v}u])`;
+  const columnOf = (c: number, tiles: number, v: number): string => `${c * SIDE + 4 * v}u + my_half * ${8 * tiles}u`;
+  const groupsOf = (all: readonly number[]): { c: number; tiles: number }[] =>
+    range(Math.ceil(all.length / GROUP)).map((g) => ({ c: g * GROUP, tiles: Math.min(GROUP, all.length - g * GROUP) }));
+  const collect = ({ c, tiles }: { c: number; tiles: number }, sums: string): string =>
+    range(tiles)
+      .map(
+        (t) =>
+          `subgroupMatrixStore<row_major>(&shared_part[my_subgroup], ${(t * SIDE) / 4}u, ${sums}${c + t}, ${STRIP}u);`,
+      )
+      .join('\n      ');
   const line = (start: number, at: string): string => `bitcast<vec4<f32>>(weights[w_start + ${start}u + ${at} / 4u])`;
   const firstLines = range(firstActivation?.lines ?? 0);
   /** Elements of `v` as a layer's function makes them; past the last of `n` columns they count as 0. */
@@ -152,11 +188,12 @@ export function targetAttentionHalves(options: TargetAttentionOptions): WebGpuPr
       ? made
       : `select(vec4<f32>(), ${made}, vec4<u32>(at) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(${n}u))`;
   };
-  const halfOfFirst = (c: number, part: number): string => `{
-          let at = ${c * SIDE + 4 * part}u + my_half * 8u;
-          let value = ${mine(`${part}u`)} + line_of[at / 4u];
+  const ofFirst = (c: number, tiles: number, v: number): string => `var v${v}: vec4<f32>;
+        {
+          let at = ${columnOf(c, tiles, v)};
+          let value = ${mine(tiles, v)} + line_of[at / 4u];
 ${firstLines.map((i) => `          let line${i} = ${line(layout.firstLines + i * 4 * a.length, 'at')};`).join('\n')}
-          v${part} = ${activated(
+          v${v} = ${activated(
             firstActivation && 'chain_first',
             'value',
             firstLines.map((i) => `line${i}`),
@@ -165,17 +202,46 @@ ${firstLines.map((i) => `          let line${i} = ${line(layout.firstLines + i *
         }`;
   const others = finish?.others ?? [];
   const readers = others.map((_, i) => `other${i}[other${i}_at + key * blocks[z].other${i}_step]`);
-  const w4 = width / 4;
-  const outParts = Math.max(1, Math.min(subgroups, Math.floor(threads / w4)));
+  // A subgroup weighs its own keys: runs of features side by side, and keys in turn where those leave lanes.
+  const runs = width / eighth;
+  const inTurn = Math.max(1, Math.min(4, Math.floor(SUBGROUP / runs)));
+  const across = Math.min(runs, SUBGROUP);
+  const eightOf = (name: string): string =>
+    stored.keys
+      ? `mixed0 += share * vec4<f32>(unpack2x16float(${name}.x), unpack2x16float(${name}.y)); mixed1 += share * vec4<f32>(unpack2x16float(${name}.z), unpack2x16float(${name}.w));`
+      : `mixed0 += share * ${name};`;
+  const mix = range(Math.min(MIXED, Math.ceil(SIDE / inTurn)));
+  const keyOf = (i: number): string => `first_key + i + ${i * inTurn}u`;
+  const mixed = `for (var of_run = lane % ${across}u; of_run < ${runs}u; of_run += ${across}u) {
+      var mixed0 = vec4<f32>();
+      var mixed1 = vec4<f32>();
+      if (turn < ${inTurn}u) {
+        for (var key0 = 0u; key0 < ${length}u; key0 += ${subgroups * SIDE}u) {
+          let first_key = key0 + my_subgroup * ${SIDE}u + turn;
+          for (var i = 0u; i < ${SIDE}u; i += ${mix.length * inTurn}u) {
+${mix.map((i) => `            let m${i} = keys[(k_at + min(${keyOf(i)}, ${length - 1}u) * k_step) / ${eighth}u + of_run];`).join('\n')}
+${mix
+  .map(
+    (i) =>
+      `            { let key = ${keyOf(i)}; let share = select(0.0, exp(scores[min(key, ${length - 1}u)] - largest), key < ${length}u); ${eightOf(`m${i}`)} }`,
+  )
+  .join('\n')}
+          }
+        }
+${stored.keys ? '        shared_part[my_subgroup][(turn * ' + runs + 'u + of_run) * 2u] = bitcast<vec4<u32>>(mixed0);\n        shared_part[my_subgroup][(turn * ' + runs + 'u + of_run) * 2u + 1u] = bitcast<vec4<u32>>(mixed1);' : '        shared_part[my_subgroup][turn * ' + runs + 'u + of_run] = bitcast<vec4<u32>>(mixed0);'}
+      }
+    }`;
+  const made = madeOf('mixed / sum', stored.out ? 'f16' : 'f32', false);
+  const target = (f: string): string => readElement('q', stored.target ? 'f16' : 'f32', 'q_at', `${f} * q_column`);
   const source = wgsl`
 enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
-${declareAttention(options, 'u32')}
+${declareAttention(options, 'u32', stored)}
 // An array a subgroup: offsets into its own are known when the shader is compiled, and need no check.
 var<workgroup> own: array<array<vec4<u32>, ${own}>, ${subgroups}>;
-var<workgroup> weight: array<array<vec4<u32>, ${SIDE * PITCH}>, ${a.length}>;
-var<workgroup> results: array<array<vec4<f32>, ${results}>, ${subgroups}>;
+// Weights of 16 columns each; then what a subgroup makes, as float32.
+var<workgroup> shared_part: array<array<vec4<u32>, ${part}>, ${parts}>;
 var<workgroup> scores: array<f32, ${length}>;
 var<workgroup> target_halves: array<vec4<u32>, ${features / 8}>;
 var<workgroup> line_of: array<vec4<f32>, ${columns / 4}>;
@@ -194,13 +260,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   // In its subgroup's tile of results an invocation has half a row.
   let my_row = lane / 2u;
   let my_half = lane % 2u;
-  for (var row = group.x; row < blocks[z].m; row += groups.x) {
+  let m = blocks[z].m;
+  ${keyPlaces.join('\n  ')}
+  ${keyRegisters.join(' ')}
+  var at_next = blocks[z].k_start + min(group.x, m - 1u) * blocks[z].k_row;
+  var key_next = 0u;
+  var f_next = 0u;
+  ${fetch.join('\n  ')}
+  for (var row = group.x; row < m; row += groups.x) {
     let k_at = blocks[z].k_start + row * blocks[z].k_row;
     let q_at = blocks[z].q_start + row * blocks[z].q_row;
     let c_at = blocks[z].c_start + row * blocks[z].c_row;
 ${others.map((_, i) => `    let other${i}_at = blocks[z].other${i}_start + row * blocks[z].other${i}_row;`).join('\n')}
     for (var i = thread; i < ${features / 2}u; i += ${threads}u) {
-      let pair = vec2<f32>(q[q_at + min(2u * i, ${width - 1}u) * q_column], q[q_at + min(2u * i + 1u, ${width - 1}u) * q_column]);
+      let pair = vec2<f32>(${target(`min(2u * i, ${width - 1}u)`)}, ${target(`min(2u * i + 1u, ${width - 1}u)`)});
       target_halves[i / 4u][i % 4u] = pack2x16float(pair);
     }
     for (var i = thread; i < ${columns}u; i += ${threads}u) {
@@ -212,27 +285,38 @@ ${a.map((c) => `      var s${c} = subgroup_matrix_result<f32, ${SIDE}, ${SIDE}>(
         workgroupBarrier();
         ${stage.join('\n        ')}
         workgroupBarrier();
+        // The next panel, or the first of the next keys or row, is on its way meanwhile.
+        let ends_keys = f0 + ${PANEL}u >= ${width}u;
+        let ends_row = ends_keys && key0 + ${subgroups * SIDE}u >= ${length}u;
+        f_next = select(f0 + ${PANEL}u, 0u, ends_keys);
+        key_next = select(select(key0, key0 + ${subgroups * SIDE}u, ends_keys), 0u, ends_row);
+        at_next = select(k_at, blocks[z].k_start + min(row + groups.x, m - 1u) * blocks[z].k_row, ends_row);
+        ${fetch.join('\n        ')}
 ${range(PANEL / SIDE)
   .map(
     (f) => `        {
           let x = ${load('left', 'row_major', 'own[my_subgroup]', `${2 * f}u`, PITCH)};
-${a.map((c) => `          let y${c} = ${load('right', 'col_major', `weight[${c}]`, `${2 * f}u`, PITCH)};`).join('\n')}
+${a.map((c) => `          let y${c} = ${load('right', 'col_major', `shared_part[${c}]`, `${2 * f}u`, PITCH)};`).join('\n')}
 ${a.map((c) => `          s${c} = subgroupMatrixMultiplyAccumulate(x, y${c}, s${c});`).join('\n')}
         }`,
   )
   .join('\n')}
       }
       workgroupBarrier();
-${a
+${groupsOf(a)
   .map(
-    (c) => `      subgroupMatrixStore<row_major>(&results[my_subgroup], 0u, s${c}, ${STRIP}u);
+    (g) => `      ${collect(g, 's')}
       workgroupBarrier();
       {
-        var v0: vec4<f32>;
-        var v1: vec4<f32>;
-        ${halfOfFirst(c, 0)}
-        ${halfOfFirst(c, 1)}
-        own[my_subgroup][my_row * ${hiddenPitch}u + ${2 * c}u + my_half] = halves(v0, v1);
+        ${range(2 * g.tiles)
+          .map((v) => ofFirst(g.c, g.tiles, v))
+          .join('\n        ')}
+        ${range(g.tiles)
+          .map(
+            (t) =>
+              `own[my_subgroup][my_row * ${hiddenPitch}u + ${2 * g.c + t}u + my_half * ${g.tiles}u] = halves(v${2 * t}, v${2 * t + 1});`,
+          )
+          .join('\n        ')}
       }
       workgroupBarrier();`,
   )
@@ -248,15 +332,15 @@ ${b.map((c) => `        t${c} = subgroupMatrixMultiplyAccumulate(x, y${c}, t${c}
   )
   .join('\n')}
       var partial = 0.0;
-${b
+${groupsOf(b)
   .map(
-    (c) => `      subgroupMatrixStore<row_major>(&results[my_subgroup], 0u, t${c}, ${STRIP}u);
+    (g) => `      ${collect(g, 't')}
       workgroupBarrier();
-${[0, 1]
+${range(2 * g.tiles)
   .map(
-    (part) => `      {
-        let at = ${c * SIDE + 4 * part}u + my_half * 8u;
-        let sums = ${mine(`${part}u`)} + ${line(layout.secondBias, 'at')};
+    (v) => `      {
+        let at = ${columnOf(g.c, g.tiles, v)};
+        let sums = ${mine(g.tiles, v)} + ${line(layout.secondBias, 'at')};
         partial += dot(${activated(secondActivation && 'chain_second', 'sums', [], second)}, ${line(layout.scoreWeights, 'at')});
       }`,
   )
@@ -278,30 +362,23 @@ ${[0, 1]
     var largest = -3.4028234e38;
     for (var key = lane; key < ${length}u; key += ${SUBGROUP}u) { largest = max(largest, scores[key]); }
     largest = subgroupMax(largest);
-    workgroupBarrier();
-    for (var key = thread; key < ${length}u; key += ${threads}u) { scores[key] = exp(scores[key] - largest); }
-    workgroupBarrier();
     var sum = 0.0;
-    for (var key = lane; key < ${length}u; key += ${SUBGROUP}u) { sum += scores[key]; }
+    for (var key = lane; key < ${length}u; key += ${SUBGROUP}u) { sum += exp(scores[key] - largest); }
     sum = subgroupAdd(sum);
-    for (var of_features = thread % ${Math.min(w4, threads)}u; of_features < ${w4}u; of_features += ${threads}u) {
-      let part_of = thread / ${Math.min(w4, threads)}u;
-      if (part_of < ${outParts}u) {
-        var mixed = vec4<f32>();
-        for (var key = part_of; key < ${length}u; key += ${outParts}u) {
-          mixed += scores[key] * keys[(k_at + key * k_step) / 4u + of_features];
-        }
-        results[part_of][of_features] = mixed;
-      }
-    }
+    let turn = lane / ${across}u;
+    ${mixed}
     workgroupBarrier();
     for (var f = thread; f < ${width}u; f += ${threads}u) {
       var mixed = 0.0;
-      for (var p = 0u; p < ${outParts}u; p++) { mixed += results[p][f / 4u][f % 4u]; }
-      out[blocks[z].out_start + row * blocks[z].out_row + f * blocks[z].out_column] = mixed / sum;
+      for (var s = 0u; s < ${subgroups}u; s++) {
+        ${range(inTurn)
+          .map((t) => `mixed += bitcast<vec4<f32>>(shared_part[s][f / 4u + ${(t * width) / 4}u])[f % 4u];`)
+          .join(' ')}
+      }
+      out[blocks[z].out_start + row * blocks[z].out_row + f * blocks[z].out_column] = ${made};
     }
-    workgroupBarrier();
   }
 }`;
-  return { key: `TargetAttentionHalves_${attentionName(options)}`, source, fields, reportsErrors: false };
+  const marks = `${stored.keys ? '_keys_f16' : ''}${stored.target ? '_target_f16' : ''}${stored.out ? '_to_f16' : ''}`;
+  return { key: `TargetAttentionHalves_${attentionName(options)}${marks}`, source, fields, reportsErrors: false };
 }

@@ -1,5 +1,6 @@
 import type { Finish } from './matmul_parts.js';
 import type { Activation } from './perceptron_parts.js';
+import { declareMade, declareRead, type MadeType } from './packed.js';
 import { declareParameters, declareStorage, type ElementType, type ParameterField } from './program.js';
 
 /** A layer's function, `chain(z, x, line0, ..)`: the lines are constants, one value a column. */
@@ -21,6 +22,15 @@ export interface TargetAttentionForm {
 export interface TargetAttentionOptions extends TargetAttentionForm {
   readonly length: number;
 }
+
+/** What is stored as float16: keys in eights of features, the target, the result. */
+export interface StoredHalves {
+  readonly keys: boolean;
+  readonly target: boolean;
+  readonly out: boolean;
+}
+
+const NO_HALVES: StoredHalves = { keys: false, target: false, out: false };
 
 /** Where the parts of the parameters begin, in vectors of 4 words. */
 export interface AttentionLayout {
@@ -49,17 +59,18 @@ export function attentionFields({ firstActivation, secondActivation, finish }: T
 }
 
 /** The parameter block, the bindings, and the functions `chain_first`, `chain_second` and `chain`. */
-export function declareAttention(form: TargetAttentionForm, weights: 'f32' | 'u32'): string {
+export function declareAttention(form: TargetAttentionForm, weights: 'f32' | 'u32', stored = NO_HALVES): string {
   const { firstActivation, secondActivation, finish } = form;
   const others = finish?.others ?? [];
+  const made: MadeType = stored.out ? 'f16' : 'f32';
   const seen = new Set([...(finish?.functions ?? '').matchAll(/^fn (\w+)/gm)].map((m) => m[1]!));
   return `${declareParameters(attentionFields(form))}
-${declareStorage(1, 'keys', 'f32', 'read', true)}
+${declareStorage(1, 'keys', stored.keys ? 'u32' : 'f32', 'read', true)}
 @group(0) @binding(2) var<storage, read> weights: array<vec4<${weights}>>;
 ${declareStorage(3, 'c', 'f32', 'read')}
-${declareStorage(4, 'q', 'f32', 'read')}
+${declareRead(4, 'q', stored.target ? 'f16' : 'f32')}
 ${others.map((type: ElementType, i) => declareStorage(5 + i, `other${i}`, type, 'read')).join('\n')}
-${declareStorage(5 + others.length, 'out', 'f32', 'read_write')}
+${declareMade(5 + others.length, 'out', made, false)}
 ${finish?.functions ?? ''}
 ${named(firstActivation, 'first', seen)}
 ${named(secondActivation, 'second', seen)}`;

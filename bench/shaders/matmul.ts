@@ -11,6 +11,7 @@ import { Command, Option } from 'commander';
 import { multipliesHalves } from '../../runtime/backends/webgpu/adapter.js';
 import { PRODUCT_PRECISIONS, type ProductPrecision } from '../../runtime/compile/kernel.js';
 import { matMul, type MatMulTile } from '../../shaders/matmul.js';
+import { edgeOf } from '../../runtime/operators/matmul/tiles.js';
 import type { BlockedTile } from '../../shaders/matmul_blocked.js';
 import { subgroupBytes, subgroupThreads, type SubgroupTile } from '../../shaders/matmul_subgroup.js';
 import { openDevice, requireAdapter } from '../../src/device/index.js';
@@ -44,7 +45,7 @@ function loadsOf({ k, n, transposed, pitch = k }: Shape): Loads {
   return { a: isWhole ? 'along' : 'words', b };
 }
 
-function subgroupTiles(loads: Loads): SubgroupTile[] {
+function subgroupTiles(loads: Loads, { k, n, transposed, pitch = k }: Shape): SubgroupTile[] {
   const sizes: [tileM: number, tileN: number, tileK: number, subgroupM: number, subgroupN: number][] = [
     [32, 64, 32, 16, 32],
     [64, 64, 32, 32, 32],
@@ -61,22 +62,27 @@ function subgroupTiles(loads: Loads): SubgroupTile[] {
     [128, 256, 32, 64, 64],
     [256, 128, 32, 64, 64],
   ];
-  return sizes.map(([tileM, tileN, tileK, subgroupM, subgroupN]) => ({
-    kind: 'subgroup',
-    tileM,
-    tileN,
-    tileK,
-    subgroupM,
-    subgroupN,
-    ...loads,
-  }));
+  return sizes
+    .map(([tileM, tileN, tileK, subgroupM, subgroupN]) => ({
+      kind: 'subgroup' as const,
+      tileM,
+      tileN,
+      tileK,
+      subgroupM,
+      subgroupN,
+      edge: edgeOf(k, tileK),
+      ...loads,
+      a: pitch % 4 === 0 ? ('along' as const) : loads.a,
+      bRun: (transposed ? k : n) % 8 === 0 ? (8 as const) : (4 as const),
+    }))
+    .flatMap((tile) => ([1, 2] as const).map((buffers) => ({ ...tile, buffers })));
 }
 
 /** Tiles that a device can run and that are not mostly past the edges of the product. */
 function candidates(shape: Shape, products: ProductPrecision, { limits }: GPUDevice): MatMulTile[] {
   const loads = loadsOf(shape);
   if (products === 'float32') return productTiles({ ...shape, ...loads }, limits);
-  return subgroupTiles(loads).filter(
+  return subgroupTiles(loads, shape).filter(
     (tile) =>
       subgroupThreads(tile) <= limits.maxComputeInvocationsPerWorkgroup &&
       subgroupBytes(tile) <= limits.maxComputeWorkgroupStorageSize &&
@@ -93,6 +99,7 @@ const program = new Command('matmul')
     new Option('--products <precision>', 'as what they multiply').choices(PRODUCT_PRECISIONS).default('float32'),
   )
   .option('--halves', 'the weights are stored as float16', false)
+  .option('--all-halves', 'so are the other operand and the result, where rows come in eights', false)
   .option('--json <file>', 'write the figures');
 const options = program.parse().opts<{
   rows: string;
@@ -101,6 +108,7 @@ const options = program.parse().opts<{
   warmup: string;
   products: ProductPrecision;
   halves: boolean;
+  allHalves: boolean;
   json?: string;
 }>();
 const found = await requireAdapter('auto');
@@ -115,7 +123,9 @@ for (const shape of shapesOf(options.rows.split(',').map(Number))) {
   const { label, m, n, k } = shape;
   const product = new Product(device, shape);
   const tiles = candidates(shape, options.products, device);
-  const runs = await Promise.all(tiles.map((tile) => product.prepare(tile, options.halves)));
+  const isAll = options.allHalves && (shape.pitch ?? k) % 8 === 0 && n % 4 === 0;
+  const stored = isAll ? 'all' : options.halves;
+  const runs = await Promise.all(tiles.map((tile) => product.prepare(tile, stored)));
   // An idle GPU clocks down.
   const warmFor = performance.now() + 1000 * (isWarm ? 0.05 : Number(options.warmup));
   do await runs[0]!(repeat, 1);
@@ -123,7 +133,13 @@ for (const shape of shapesOf(options.rows.split(',').map(Number))) {
   isWarm = true;
   for (const [i, run] of runs.entries()) {
     const { ms, deviation } = await run(repeat, 3);
-    const tile = matMul({ tile: tiles[i]!, hasBias: false, halves: options.halves }).key.replace('MatMul_', '');
+    const tile = matMul({
+      tile: tiles[i]!,
+      hasBias: false,
+      halves: options.halves,
+      aHalves: isAll,
+      outHalves: isAll,
+    }).key.replace('MatMul_', '');
     const tflops = (2 * m * n * k) / ms / 1e9;
     figures.push({ shape, tile, ms, tflops, deviation });
     console.log(

@@ -103,15 +103,21 @@ export interface Alternative {
 export interface Operand {
   readonly view: View;
   readonly access: 'read' | 'write';
-  /** As what the kernel can read a weight besides as its device type. Absent: as that alone. */
+  /** As what the kernel can read a weight, or read or write a value, besides as its device type. Absent: as that alone. */
   readonly packed?: PackedUse;
 }
 
-/** What a weight is to a kernel, and the types that the kernel widens as it reads. */
+/**
+ * What a weight is to a kernel, and the types that the kernel widens as it reads. A value between kernels is stored as halves
+ * where whatever writes it can and all that read it round it to float16 anyway, in products of float16.
+ */
 export interface PackedUse {
-  readonly as: 'table' | 'matrix';
+  readonly as: 'table' | 'matrix' | 'value';
   readonly types: readonly PackedType[];
 }
+
+/** Of a value that the kernel writes, or rounds to float16 as it reads. */
+export const ROUNDED: PackedUse = { as: 'value', types: ['f16'] };
 
 /** A weight as a kernel wants it to lie, in place of an operand of its step. */
 export interface Repacked {

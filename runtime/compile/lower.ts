@@ -192,9 +192,10 @@ class Lowerer {
   /** Memory for a value of the graph. */
   #result(name: string, dtype: DataType, shape: readonly Dim[]): View {
     const pitch = this.#options.pitches?.get(name);
-    if (pitch === undefined) return this.#temp(name, dtype, shape);
-    const storage = this.#storage('temp', name, dtype, mul(shape[0]!, pitch));
-    return { ...denseView(storage, dtype, shape), strides: [pitch, 1] };
+    const size = pitch === undefined ? product(shape) : mul(shape[0]!, pitch);
+    const type = this.#options.packed?.get(name) ?? deviceType(dtype);
+    const view = denseView({ ...this.#storage('temp', name, dtype, size), type }, dtype, shape);
+    return pitch === undefined ? view : { ...view, strides: [pitch, 1] };
   }
 
   /** Results are read back from dense memory that the plan owns. */

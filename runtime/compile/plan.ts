@@ -7,7 +7,7 @@ import { fuseEpilogues } from './fuse.js';
 import { joinSums } from './joined-sums.js';
 import { fuseLookups } from './lookups.js';
 import { fuseInteractions } from './interaction.js';
-import type { DeviceCaps, KernelTarget, ProductPrecision } from './kernel.js';
+import { productsOf, type DeviceCaps, type KernelTarget, type ProductPrecision } from './kernel.js';
 import type { LowerOptions, OutputSource, Program } from './lower.js';
 import { fusePerceptrons } from './perceptron.js';
 import { rowPitches } from './row-pitch.js';
@@ -117,7 +117,12 @@ export function compile(graph: Graph, options: CompileOptions): Plan {
   const analyzed = shared ? analyze(shared.graph, shared.sharing) : analyze(source);
   const target = { ...caps, products };
   const fused = turnWeights(fuse(analyzed, target), target);
-  const { program, report } = lowerWith(fused, { ...options, pitches: rowPitches(fused, target) }, precision);
+  const { program, report } = lowerWith(
+    fused,
+    { ...options, pitches: rowPitches(fused, target) },
+    precision,
+    productsOf(target) === 'float16',
+  );
   const shown = analyzeRows(analyzed);
   const { countsRows } = program;
   const rowAnalysis: RowAnalysis =

@@ -4,7 +4,7 @@ import type { AnalyzedGraph } from './analyze.js';
 import type { PackedUse } from './kernel.js';
 import { lower, type LowerOptions, type Program, type Weight } from './lower.js';
 import { fits, isExactInHalves, savedBytes, storedBytes } from './packed.js';
-import { isPacked, type PackedType } from './view.js';
+import { isPacked, type PackedType, type Storage } from './view.js';
 
 /** From the most to the least precise. */
 export const TABLE_PRECISIONS = ['float32', 'float16', 'int8'] as const;
@@ -79,6 +79,22 @@ function candidatesOf(program: Program): Map<string, Candidate> {
   return candidates;
 }
 
+/**
+ * Values between steps that may be stored as halves: whatever writes them can, and all that read them round them anyway.
+ * Outputs are read by the host, as they are.
+ */
+function roundedValues({ steps, outputs }: Program): Set<string> {
+  const kept = new Set(outputs.flatMap((o) => (o.kind === 'device' ? [o.view.storage] : [])));
+  const rounded = new Set<Storage>();
+  for (const { view, packed } of steps.flatMap((s) => s.operands)) {
+    const { storage } = view;
+    if (storage.kind !== 'temp') continue;
+    if (packed?.as === 'value' && packed.types.includes('f16')) rounded.add(storage);
+    else kept.add(storage);
+  }
+  return new Set([...rounded].filter((s) => !kept.has(s)).map(({ name }) => name));
+}
+
 /** Rows of a few elements are smaller as halves than as codes with a header, and more precise. */
 function isSmallest(tensor: Tensor): boolean {
   return storedBytes('i8', tensor.dims) < storedBytes('f16', tensor.dims);
@@ -90,7 +106,9 @@ function isSmallest(tensor: Tensor): boolean {
  */
 function wantedTypes({ weights, uses }: Candidate, precision: Precision): PackedType[] {
   const tensors = [...weights].map((w) => w.tensor);
-  const settings = uses.map((use) => use && precision[use.as === 'table' ? 'tables' : 'weights']);
+  const settings = uses.map((use) =>
+    use && use.as !== 'value' ? precision[use.as === 'table' ? 'tables' : 'weights'] : undefined,
+  );
   const asks = (least: 'int8' | 'float16'): boolean =>
     settings.every((s) => s !== undefined && TABLE_PRECISIONS.indexOf(s) >= TABLE_PRECISIONS.indexOf(least));
   const reads = (type: PackedType): boolean => uses.every((use) => use?.types.includes(type));
@@ -108,7 +126,7 @@ function misread(program: Program): Set<string> {
     program.steps.flatMap(({ operands }) =>
       operands.flatMap(({ view, packed }) => {
         const { type } = view.storage;
-        return isPacked(type) && !packed?.types.includes(type) ? [values.get(view.storage)!] : [];
+        return isPacked(type) && !packed?.types.includes(type) ? [values.get(view.storage) ?? view.storage.name] : [];
       }),
     ),
   );
@@ -117,11 +135,13 @@ function misread(program: Program): Set<string> {
 /**
  * Lowers a graph with its weights stored as `precision` asks. Which kernel reads a weight, and how, shows in the lowered
  * program: it is lowered as it is first, then with the types that its kernels can read. What they cannot stays as it was.
+ * @param rounds whether products are of float16, so that values which they alone read may be stored as that.
  */
 export function lowerWith(
   analyzed: AnalyzedGraph,
   options: LowerOptions,
   precision: Precision,
+  rounds: boolean,
 ): { readonly program: Program; readonly report: PrecisionReport } {
   let program = lower(analyzed, options);
   const packed = new Map<string, PackedType>();
@@ -132,6 +152,7 @@ export function lowerWith(
     if (type) packed.set(value, type);
     if (type !== wanted[0]) outOfRange.push(value);
   }
+  if (rounds) for (const value of roundedValues(program)) packed.set(value, 'f16');
   while (packed.size > 0) {
     program = lower(analyzed, { ...options, packed });
     const wrong = misread(program);

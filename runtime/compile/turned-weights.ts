@@ -4,7 +4,7 @@ import type { Tensor } from '../graph/tensor.js';
 import type { Known, ValueType } from '../operators/operator.js';
 import type { AnalyzedGraph, AnalyzedNode } from './analyze.js';
 import { contextOf, countReaders } from './graph-edits.js';
-import type { KernelTarget } from './kernel.js';
+import { productsOf, type KernelTarget } from './kernel.js';
 
 /** Columns below which a product has kernels of its own, that read a weight column by column. */
 const FEWEST_COLUMNS = 8;
@@ -18,10 +18,12 @@ function turned({ dtype, dims, data }: Tensor): Tensor {
 
 /**
  * Stores the weights of layers that exporters write as [columns, k] as [k, columns]: kernels of a GPU read four columns of
- * one k at a time, and need not turn them. Matrix units read them as they are.
+ * one k at a time, and need not turn them. Matrix units read them as they are, but for those of float16 whose lines along k
+ * would come element by element.
  */
-export function turnWeights(analyzed: AnalyzedGraph, { software, products }: KernelTarget): AnalyzedGraph {
-  if (software || products !== 'float32') return analyzed;
+export function turnWeights(analyzed: AnalyzedGraph, target: KernelTarget): AnalyzedGraph {
+  const inHalves = productsOf(target) === 'float16';
+  if (target.software || (target.products !== 'float32' && !inHalves)) return analyzed;
   const readers = countReaders(analyzed);
   const types = new Map<string, ValueType>(analyzed.types);
   const known = new Map<string, Known>(analyzed.known);
@@ -31,7 +33,12 @@ export function turnWeights(analyzed: AnalyzedGraph, { software, products }: Ker
     const name = node.inputs[1]!;
     const tensor = isTurned && readers.get(name) === 1 ? context.tensor(1) : undefined;
     const isWide = tensor && tensor.dims[0]! % 4 === 0 && tensor.dims[0]! >= FEWEST_COLUMNS;
-    if (!isWide || node.inputs.indexOf(name) !== node.inputs.lastIndexOf(name)) return made;
+    if (
+      !isWide ||
+      (inHalves && tensor.dims[1]! % 8 === 0) ||
+      node.inputs.indexOf(name) !== node.inputs.lastIndexOf(name)
+    )
+      return made;
     const weight = turned(tensor);
     types.set(name, { ...types.get(name)!, shape: weight.dims });
     known.set(name, { kind: 'tensor', tensor: weight });

@@ -169,18 +169,27 @@ export function pickView(view: View, axis: number, index: Dim): View {
 }
 
 /**
- * Whether the view begins on a multiple of 4 elements, and whether a step along each of `dimensions` is one: storages
- * begin on multiples of more, so that kernels may read such a view in vectors.
+ * Whether the view begins on a multiple of 4 elements, or of `unit`, and whether a step along each of `dimensions` is one:
+ * storages begin on multiples of more, so that kernels may read such a view in vectors.
  */
-export function isAligned(view: View, dimensions: readonly number[]): boolean {
-  const isMultiple = (dim: Dim): boolean => divideExact(dim, 4) !== undefined;
+export function isAligned(view: View, dimensions: readonly number[], unit = 4): boolean {
+  const isMultiple = (dim: Dim): boolean => divideExact(dim, unit) !== undefined;
   return isMultiple(view.offset) && dimensions.every((d) => view.shape[d] === 1 || isMultiple(view.strides[d]!));
 }
 
 /** Whether elements of the last axis lie together, in rows that begin on multiples of 4. */
 export function liesInFours(view: View): boolean {
+  return liesInRuns(view, 4);
+}
+
+/** The same of 8: what 16 bytes hold of halves. */
+export function liesInEights(view: View): boolean {
+  return liesInRuns(view, 8);
+}
+
+function liesInRuns(view: View, unit: number): boolean {
   const outer = view.shape.slice(0, -1).map((_, axis) => axis);
-  return equal(view.strides.at(-1)!, 1) && isAligned(view, outer);
+  return equal(view.strides.at(-1)!, 1) && isAligned(view, outer, unit);
 }
 
 export function elementsOf(view: View): Dim {

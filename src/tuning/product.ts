@@ -1,6 +1,6 @@
 import { matMul, type MatMulTile } from '../../shaders/matmul.js';
 import { layoutParameters, PARAMETER_WINDOW_BYTES, type WebGpuProgram } from '../../shaders/program.js';
-import { numberToHalf } from '../../runtime/graph/dtype.js';
+import { halfToNumber, numberToHalf } from '../../runtime/graph/dtype.js';
 import { workgroupsOf } from '../../runtime/operators/matmul/kernel.js';
 
 /** A product of m x k by k x n. */
@@ -48,7 +48,7 @@ export class Product {
   readonly #device: GPUDevice;
   readonly #a: GPUBuffer;
   readonly #b: GPUBuffer;
-  readonly #halves: GPUBuffer;
+  readonly #halves: { readonly a: GPUBuffer; readonly b: GPUBuffer };
   readonly #out: GPUBuffer;
 
   constructor(device: GPUDevice, shape: Shape) {
@@ -57,7 +57,7 @@ export class Product {
     this.shape = shape;
     this.#a = this.#filled(m * (shape.pitch ?? k), 1, 4);
     this.#b = this.#filled(k * n, 2, 4);
-    this.#halves = this.#filled(k * n, 2, 2);
+    this.#halves = { a: this.#filled(m * (shape.pitch ?? k), 1, 2), b: this.#filled(k * n, 2, 2) };
     this.#out = device.createBuffer({ size: m * n * 4, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC });
   }
 
@@ -84,18 +84,26 @@ export class Product {
   }
 
   /**
-   * @param halves whether the weight is stored as float16.
+   * @param halves whether the weight is stored as float16, and A and the result.
    * @param vectors whether results may be stored in fours, by kernels that can.
    */
   async prepare(
     tile: MatMulTile,
-    halves: boolean,
+    halves: boolean | 'all',
     vectors = this.shape.n % 4 === 0,
   ): Promise<(repeat: number, rounds: number) => Promise<Measured>> {
     const device = this.#device;
     const { m, n, k, transposed, pitch = k } = this.shape;
     const inFours = { vectors: vectors && tile.kind === 'outer', outFours: tile.kind === 'subgroup' && n % 4 === 0 };
-    const program = matMul({ tile, hasBias: false, halves, ...inFours });
+    const isAll = halves === 'all';
+    const program = matMul({
+      tile,
+      hasBias: false,
+      halves: halves !== false,
+      ...inFours,
+      aHalves: isAll,
+      outHalves: isAll,
+    });
     const pipeline = await pipelineOf(device, program);
     const { offsets } = layoutParameters(program.fields);
     const words = new Uint32Array(PARAMETER_WINDOW_BYTES / 4);
@@ -108,13 +116,18 @@ export class Product {
       usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
     });
     device.queue.writeBuffer(parameters, 0, words);
-    const operands = [parameters, this.#a, halves ? this.#halves : this.#b, this.#out];
+    const operands = [
+      parameters,
+      isAll ? this.#halves.a : this.#a,
+      halves === false ? this.#b : this.#halves.b,
+      this.#out,
+    ];
     const group = device.createBindGroup({
       layout: pipeline.getBindGroupLayout(0),
       entries: operands.map((buffer, binding) => ({ binding, resource: { buffer } })),
     });
     const workgroups = Math.min(65_535, workgroupsOf(tile, m, n, 1));
-    return (repeat, rounds) => this.#measure(pipeline, group, workgroups, repeat, rounds);
+    return (repeat, rounds) => this.#measure(pipeline, group, workgroups, repeat, rounds, isAll ? 2 : 4);
   }
 
   async #measure(
@@ -123,6 +136,7 @@ export class Product {
     workgroups: number,
     repeat: number,
     rounds: number,
+    bytes: 2 | 4,
   ): Promise<Measured> {
     const device = this.#device;
     const { m, n } = this.shape;
@@ -149,14 +163,19 @@ export class Product {
       pass.end();
       encoder.resolveQuerySet(querySet, 0, 2, resolved, 0);
       encoder.copyBufferToBuffer(resolved, 0, read, 0, 16);
-      places.forEach((at, i) => encoder.copyBufferToBuffer(this.#out, at * 4, read, 16 + 4 * i, 4));
+      // A half comes with its neighbour.
+      places.forEach((at, i) =>
+        encoder.copyBufferToBuffer(this.#out, Math.floor((at * bytes) / 4) * 4, read, 16 + 4 * i, 4),
+      );
       device.queue.submit([encoder.finish()]);
       await read.mapAsync(GPUMapMode.READ);
       const memory = read.getMappedRange();
       const [begin, end] = new BigUint64Array(memory, 0, 2);
       ms = Math.min(ms, Number(end! - begin!) / 1e6 / repeat);
       if (round === 0) {
-        new Float32Array(memory, 16).forEach((found, i) => {
+        const halves = new Uint16Array(memory, 16);
+        new Float32Array(memory, 16).forEach((word, i) => {
+          const found = bytes === 4 ? word : halfToNumber(halves[2 * i + (places[i]! % 2)]!);
           const { value, size } = this.#expected(Math.floor(places[i]! / n), places[i]! % n);
           const off = Math.abs(found - value) / size;
           deviation = Math.max(deviation, Number.isNaN(off) ? Number.POSITIVE_INFINITY : off);
@@ -169,6 +188,6 @@ export class Product {
   }
 
   destroy(): void {
-    for (const made of [this.#a, this.#b, this.#halves, this.#out]) made.destroy();
+    for (const made of [this.#a, this.#b, this.#halves.a, this.#halves.b, this.#out]) made.destroy();
   }
 }

@@ -1,11 +1,18 @@
 import { targetAttention } from '../../../shaders/target_attention.js';
-import { targetAttentionHalves } from '../../../shaders/target_attention_halves.js';
+import { MOST_ATTENTION_WORKGROUPS, targetAttentionHalves } from '../../../shaders/target_attention_halves.js';
 import { nativeTargetAttention } from '../../../shaders/target_attention_native.js';
 import type { LineActivation, TargetAttentionForm } from '../../../shaders/target_attention_parts.js';
 import type { WebGpuProgram } from '../../../shaders/program.js';
-import { usesMatrixUnits, type DeviceCaps, type ProductPrecision, type StepKernel } from '../../compile/kernel.js';
+import {
+  ROUNDED,
+  usesMatrixUnits,
+  type DeviceCaps,
+  type Operand,
+  type ProductPrecision,
+  type StepKernel,
+} from '../../compile/kernel.js';
 import type { Lowering } from '../../compile/lowering.js';
-import { isAligned, reshapeView, type View } from '../../compile/view.js';
+import { isAligned, liesInEights, reshapeView, type View } from '../../compile/view.js';
 import { equal, evaluate, mul, type Dim } from '../../graph/dim.js';
 import { chainCode, type Chain } from '../elementwise/chain.js';
 import { trafficBytes } from '../elementwise/kernel.js';
@@ -81,8 +88,12 @@ export function targetAttentionOperator(call: TargetAttentionCall): Operator {
       ...finishForm(finish, others),
     };
     const read = [keys, weights, c, q, ...others];
+    const inHalves = products === 'float16';
+    // Keys are factors of two products, the target of one.
+    const rounds = (view: View): boolean =>
+      inHalves && (view === q || (view === keys && width % 8 === 0 && liesInEights(keys)));
     const perKey = 2 * (width * first + first * second + second + width);
-    const kernelOf = (program: WebGpuProgram, caps: DeviceCaps): StepKernel => {
+    const kernelOf = (program: WebGpuProgram, caps: DeviceCaps, most = caps.maxWorkgroupsPerDimension): StepKernel => {
       const place = (name: string, view: View, step: string): Record<string, Dim | { start: View }> => ({
         [`${name}_start`]: { start: view },
         [`${name}_row`]: view.strides[0]!,
@@ -103,18 +114,29 @@ export function targetAttentionOperator(call: TargetAttentionCall): Operator {
               Object.entries({ ...one.scalars, ...two.scalars, ...finish?.scalars }).map(([n, f32]) => [n, { f32 }]),
             ),
           },
-          workgroups: (bindings) => Math.min(caps.maxWorkgroupsPerDimension, evaluate(batch, bindings)),
+          workgroups: (bindings) => Math.min(most, evaluate(batch, bindings)),
         },
       };
     };
     lowering.emit({
       kernel: finish ? `TargetAttention+${finish.name}` : 'TargetAttention',
-      operands: [...read.map((view) => ({ view, access: 'read' as const })), { view: output, access: 'write' }],
+      operands: [
+        ...read.map((view): Operand => ({ view, access: 'read', ...(rounds(view) ? { packed: ROUNDED } : {}) })),
+        { view: output, access: 'write', ...(inHalves ? { packed: ROUNDED } : {}) },
+      ],
       cost: { operations: mul(batch, length * perKey), bytes: trafficBytes([...read, output]) },
       bound: 'arithmetic',
       detail: `keys=${length} ${width}-${first}-${second}-1`,
-      webgpu: (target) =>
-        kernelOf((products === 'float16' ? targetAttentionHalves : targetAttention)({ ...form, length }), target),
+      webgpu(target) {
+        if (!inHalves) return kernelOf(targetAttention({ ...form, length }), target);
+        const [ofKeys, ofTarget, out] = [keys, q, output].map((v) => v.storage.type === 'f16') as [
+          boolean,
+          boolean,
+          boolean,
+        ];
+        const stored = { keys: ofKeys, target: ofTarget, out };
+        return kernelOf(targetAttentionHalves({ ...form, length, stored }), target, MOST_ATTENTION_WORKGROUPS);
+      },
       cuda(target) {
         if (!usesMatrixUnits(target)) return undefined;
         const program = nativeTargetAttention({ ...form, length }, target.tf32!.workgroupBytes);

@@ -1,6 +1,6 @@
 import { elementwise } from '../../../shaders/elementwise.js';
 import { flatWorkgroupSize } from '../../../shaders/program.js';
-import type { Step } from '../../compile/kernel.js';
+import { ROUNDED, type Step } from '../../compile/kernel.js';
 import {
   broadcastView,
   collapse,
@@ -53,13 +53,14 @@ export function elementwiseStep(call: ElementwiseCall): Omit<Step, 'node'> {
   const count = elementsOf(output);
   const scalars = call.scalars ?? {};
   const inputTypes = inputs.map((v) => deviceType(v.dtype));
-  const outputType = call.outputType ?? deviceType(output.dtype);
+  const outputType = output.storage.type === 'f16' ? 'f16' : (call.outputType ?? deviceType(output.dtype));
+  const isFloat = call.outputType === undefined && deviceType(output.dtype) === 'f32';
   const names = [...inputs.map((_, i) => 'abcdefgh'[i]!), 'out'];
   return {
     kernel: call.name,
     operands: [
       ...inputs.map((view) => ({ view, access: 'read' as const })),
-      { view: output, access: 'write' as const },
+      { view: output, access: 'write' as const, ...(isFloat ? { packed: ROUNDED } : {}) },
     ],
     cost: { operations: mul(count, call.operations ?? 1), bytes: trafficBytes([...inputs, output]) },
     bound: 'memory',

@@ -1,7 +1,7 @@
 import { gather } from '../../../shaders/gather.js';
 import { flatWorkgroupSize } from '../../../shaders/program.js';
 import type { Lowering, TablePart } from '../../compile/lowering.js';
-import type { PackedUse, Step } from '../../compile/kernel.js';
+import { ROUNDED, type PackedUse, type Step } from '../../compile/kernel.js';
 import { isWhole, ROW_HEADER_BYTES } from '../../compile/packed.js';
 import { collapse, deviceBytes, deviceType, elementsOf, pickView, storedType, type View } from '../../compile/view.js';
 import { add, ceilDivide, compare, divideExact, equal, mul, product, type Dim } from '../../graph/dim.js';
@@ -97,7 +97,7 @@ export function gatherStep(call: GatherCall): Omit<Step, 'node'> {
     isFour && whole(run) && runStrides.slice(0, addend ? 3 : 2).every((s) => equal(s, 1)) && starts.every(whole);
   const header = stored === 'i8' ? ROW_HEADER_BYTES : 0;
   const moved = add(
-    mul(elementsOf(output), deviceBytes(stored) + deviceBytes(deviceType(output.dtype))),
+    mul(elementsOf(output), deviceBytes(stored) + deviceBytes(storedType(output))),
     mul(elementsOf(indices), header + deviceBytes(indexType)),
   );
   return {
@@ -106,7 +106,7 @@ export function gatherStep(call: GatherCall): Omit<Step, 'node'> {
       { view, access: 'read', packed: packedUse(call, repeats) },
       { view: indices, access: 'read' },
       ...(addend ? [{ view: addend, access: 'read' as const }] : []),
-      { view: output, access: 'write' },
+      { view: output, access: 'write', ...(deviceType(output.dtype) === 'f32' ? { packed: ROUNDED } : {}) },
     ],
     cost: { operations: 0, bytes: moved },
     bound: 'memory',
@@ -132,6 +132,7 @@ export function gatherStep(call: GatherCall): Omit<Step, 'node'> {
         shifts: shift !== undefined,
         unroll,
         adds: addend !== undefined,
+        halves: output.storage.type === 'f16',
       });
       return {
         program,

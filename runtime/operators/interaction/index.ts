@@ -1,4 +1,5 @@
 import { interaction, MOST_INTERACTION_WORKGROUPS } from '../../../shaders/interaction.js';
+import { ROUNDED } from '../../compile/kernel.js';
 import type { Lowering } from '../../compile/lowering.js';
 import { isAligned } from '../../compile/view.js';
 import { divideExact, equal, evaluate, mul, type Dim } from '../../graph/dim.js';
@@ -14,16 +15,25 @@ function lower(lowering: Lowering): void {
   lowering.emit({
     kernel: 'Interaction',
     operands: [
-      { view: x, access: 'read' },
+      // These are products too: their factors may be rounded as those of others are.
+      { view: x, access: 'read', ...(aligned ? { packed: ROUNDED } : {}) },
       { view: places, access: 'read' },
-      { view: output, access: 'write' },
+      { view: output, access: 'write', packed: ROUNDED },
     ],
     cost: { operations: mul(rows, vectors * vectors * width), bytes: trafficBytes([x, output]) },
     bound: 'memory',
     detail: `vectors=${vectors} width=${width}`,
     webgpu() {
       return {
-        program: interaction({ vectors, width, copies: from.length, columns: output.shape[1] as number, aligned }),
+        program: interaction({
+          vectors,
+          width,
+          copies: from.length,
+          columns: output.shape[1] as number,
+          aligned,
+          inHalves: x.storage.type === 'f16',
+          outHalves: output.storage.type === 'f16',
+        }),
         dispatch: {
           parameters: {
             m: rows,

@@ -7,29 +7,22 @@ import type { SubgroupTile } from '../../../shaders/matmul_subgroup.js';
 import type { WebGpuProgram } from '../../../shaders/program.js';
 import {
   productsOf,
+  ROUNDED,
   usesMatrixUnits,
   type DeviceCaps,
+  type Operand,
   type ParameterValue,
   type Repacked,
   type Step,
   type StepKernel,
 } from '../../compile/kernel.js';
-import type { Storage, View } from '../../compile/view.js';
-import { equal, evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
+import { isAligned, liesInEights, type Storage, type View } from '../../compile/view.js';
+import { divideExact, equal, evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
 import { trafficBytes } from '../elementwise/kernel.js';
 import type { ChainCode } from '../elementwise/chain.js';
 import { finishForm } from './finish.js';
 import { measuredChoice } from './measured.js';
-import {
-  areVectors,
-  blocked,
-  loadsOf,
-  outer,
-  raggedLoadsOf,
-  staged,
-  type OperandLoads,
-  type TileChoice,
-} from './tiles.js';
+import { areVectors, blocked, edgeOf, loadsOf, outer, raggedLoadsOf, staged, type TileChoice } from './tiles.js';
 
 /** A batched product whose batch dimensions have been merged to two. */
 export interface MatMulCall {
@@ -149,24 +142,40 @@ function chooseOuterTile(a: View, b: View): TileChoice {
   };
 }
 
-function subgroup(
-  [tileM, tileN, tileK]: readonly [number, number, number],
-  [subgroupM, subgroupN]: readonly [number, number],
-  loads: OperandLoads,
-): SubgroupTile {
-  return { kind: 'subgroup', tileM, tileN, tileK, subgroupM, subgroupN, ...loads };
-}
-
 /** Fewest columns and rows of a product that is worth matrices of 16 x 16. */
 const FEWEST_FOR_HALVES = 16;
 
+/** Whether a product is worth matrix units of float16. */
+function isWorthHalves(a: View, b: View): boolean {
+  const few = (dim: Dim): boolean => typeof dim === 'number' && dim < FEWEST_FOR_HALVES;
+  return !few(a.shape[2]!) && !few(b.shape[3]!);
+}
+
 /** Tiles of halves; as in float32 where there are few rows or columns. */
 function chooseHalfTile(a: View, b: View, caps: DeviceCaps): TileChoice {
-  const few = (dim: Dim): boolean => typeof dim === 'number' && dim < FEWEST_FOR_HALVES;
-  if (few(a.shape[2]!) || few(b.shape[3]!)) return chooseTile(a, b, caps);
-  const loads = loadsOf(a, b);
-  const large = { tile: subgroup([128, 64, 32], [64, 32], loads), from: MANY_TILES, below: Number.POSITIVE_INFINITY };
-  return { tile: subgroup([64, 64, 32], [32, 32], loads), others: [large] };
+  if (!isWorthHalves(a, b)) return chooseTile(a, b, caps);
+  const [k, n] = [a.shape[3]!, b.shape[3]!];
+  const loads = raggedLoadsOf(a, b);
+  const isEights =
+    loads.b === 'across' ? liesInEights(b) && divideExact(n, 8) !== undefined : isAligned(b, [0, 1, 3], 8);
+  const of = (
+    [tileM, tileN, tileK]: readonly [number, number, number],
+    [subgroupM, subgroupN]: readonly [number, number],
+    buffers: 1 | 2,
+  ): SubgroupTile => ({
+    kind: 'subgroup',
+    tileM,
+    tileN,
+    tileK,
+    subgroupM,
+    subgroupN,
+    buffers,
+    edge: edgeOf(k, tileK),
+    ...loads,
+    bRun: isEights ? 8 : 4,
+  });
+  const large = { tile: of([128, 64, 32], [64, 32], 1), from: MANY_TILES, below: Number.POSITIVE_INFINITY };
+  return { tile: of([64, 64, 32], [32, 32], 1), others: [large] };
 }
 
 /** Fewest columns, and steps of a sum, of a product that is worth matrix units. */
@@ -317,6 +326,8 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
         halves: weight.storage.type === 'f16',
         vectors: (cut.kind === 'outer' || cut.kind === 'hopper') && areVectors(n, stored),
         outFours: cut.kind === 'subgroup' && areVectors(n, [output]),
+        aHalves: a.storage.type === 'f16',
+        outHalves: output.storage.type === 'f16',
         ...finishForm(finish, read),
       });
     const workgroups = (cut: MatMulTile, bindings: Bindings): number => {
@@ -363,13 +374,15 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
       },
     };
   };
+  const inHalves = !modulator && !picks && isWorthHalves(a, b);
+  const rounded = (is: boolean): Pick<Operand, 'packed'> => (is ? { packed: ROUNDED } : {});
   return {
     kernel: finish ? `${call.name}+${finish.name}` : call.name,
     operands: [
-      { view: a, access: 'read' },
+      { view: a, access: 'read', ...rounded(inHalves && liesInEights(a)) },
       { view: b, access: 'read', packed: { as: 'matrix', types: ['f16'] } },
       ...views.slice(2).map((view) => ({ view, access: 'read' as const })),
-      { view: written, access: 'write' },
+      { view: written, access: 'write', ...rounded(inHalves && areVectors(n, [output])) },
     ],
     cost: { operations: mul(product([outer, inner, m, n, k]), 2), bytes: trafficBytes([...views, written]) },
     bound: isThin(m) || isThin(n) ? 'memory' : 'arithmetic',

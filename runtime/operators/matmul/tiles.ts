@@ -62,7 +62,8 @@ export function outer(
   return { kind: 'outer', tileM, tileN, tileK, threadM, threadN, edge: edgeOf(k, tileK), a, b: 'across' };
 }
 
-function edgeOf(k: Dim, tileK: number): KEdge {
+/** How a sum over k ends in steps of tileK. */
+export function edgeOf(k: Dim, tileK: number): KEdge {
   if (divideExact(k, tileK) !== undefined) return 'none';
   return divideExact(k, 4) === undefined ? 'any' : 'fours';
 }

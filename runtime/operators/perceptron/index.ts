@@ -14,9 +14,24 @@ import {
   type PerceptronForm as ProgramForm,
   type PerceptronLayer,
 } from '../../../shaders/perceptron_parts.js';
-import type { Alternative, DeviceCaps, ProductPrecision, Step, StepKernel } from '../../compile/kernel.js';
+import {
+  ROUNDED,
+  type Alternative,
+  type DeviceCaps,
+  type ProductPrecision,
+  type Step,
+  type StepKernel,
+} from '../../compile/kernel.js';
 import type { Lowering } from '../../compile/lowering.js';
-import { broadcastView, collapse, liesInFours, nonEmpty, reshapeView, type View } from '../../compile/view.js';
+import {
+  broadcastView,
+  collapse,
+  liesInEights,
+  liesInFours,
+  nonEmpty,
+  reshapeView,
+  type View,
+} from '../../compile/view.js';
 import { evaluate, mul, product, type Bindings, type Dim } from '../../graph/dim.js';
 import { chainCode, type Chain } from '../elementwise/chain.js';
 import { trafficBytes } from '../elementwise/kernel.js';
@@ -161,6 +176,8 @@ function perceptronStep(call: PerceptronCall): Omit<Step, 'node'> {
   // Columns of all that the last layer reads and writes.
   const outFours = layers.at(-1)!.n % 4 === 0 && operands.slice(1).every(isInFours);
   const inFours = layers[0]!.k % 4 === 0 && isInFours(operands[0]!);
+  const isHalves = products === 'float16';
+  const takesHalves = isHalves && layers[0]!.k % 8 === 0 && liesInEights(x);
   const multiplied = layers.reduce((sum, { k, n }) => sum + 2 * k * n, 0);
   const kernelOf = (
     caps: DeviceCaps,
@@ -223,10 +240,10 @@ function perceptronStep(call: PerceptronCall): Omit<Step, 'node'> {
   return {
     kernel: finish ? `Perceptron+${finish.name}` : 'Perceptron',
     operands: [
-      { view: x, access: 'read' },
+      { view: x, access: 'read', ...(takesHalves ? { packed: ROUNDED } : {}) },
       { view: weights, access: 'read' },
       ...read.map(([, view]) => ({ view, access: 'read' as const })),
-      { view: output, access: 'write' },
+      { view: output, access: 'write', ...(isHalves && outFours ? { packed: ROUNDED } : {}) },
     ],
     cost: { operations: mul(m, multiplied), bytes: trafficBytes([x, weights, output, ...read.map(([, v]) => v)]) },
     bound: 'arithmetic',
@@ -238,7 +255,14 @@ function perceptronStep(call: PerceptronCall): Omit<Step, 'node'> {
         caps.maxWorkgroupsPerDimension,
         (form, { rows, threads }) =>
           products === 'float16'
-            ? perceptronHalves({ ...form, inFours, outFours, rows })
+            ? perceptronHalves({
+                ...form,
+                inFours,
+                outFours,
+                inHalves: x.storage.type === 'f16',
+                outHalves: output.storage.type === 'f16',
+                rows,
+              })
             : perceptron({ ...form, vectors: normalizes && outFours, rows, threads }),
         blockedOf,
       );

@@ -1,0 +1,141 @@
+import { create, globals } from 'webgpu';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { compile, GraphBuilder, printPlan, type Graph } from '../../../runtime/index.js';
+import type { KernelTarget } from '../../../runtime/compile/kernel.js';
+import { buildZoo, zooNames } from '../../../src/zoo/index.js';
+import { graphProblems, Random, SEED } from '../../support/cases.js';
+import { openBothEngines } from '../../support/engines.js';
+
+const UNITS: KernelTarget = {
+  software: false,
+  maxWorkgroupInvocations: 1024,
+  maxWorkgroupBytes: 49_152,
+  maxWorkgroupsPerDimension: 65_535,
+  features: new Set(['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix']),
+  multipliesHalves: true,
+  products: 'float16',
+};
+
+const planOf = (graph: Graph) =>
+  compile(graph, { maxBindingBytes: 2 ** 31, caps: UNITS, products: 'float16', precision: { tables: 'float16' } });
+
+/** Values between steps that are stored as halves. */
+function halvesOf(graph: Graph): string[] {
+  const storages = planOf(graph).program.steps.flatMap((s) => s.operands.map((o) => o.view.storage));
+  return [...new Set(storages.filter((s) => s.kind === 'temp' && s.type === 'f16').map((s) => s.name))];
+}
+
+interface Layers {
+  readonly table: number;
+  readonly dense: number;
+  readonly hidden: number;
+  readonly columns: number;
+}
+
+/** [rows of a table, features] in two layers, the second one's result added to `h` where `keeps`, which adds up the first's. */
+function layers({ table, dense, hidden, columns }: Layers, keeps = false): Graph {
+  const random = new Random();
+  const b = new GraphBuilder('layers');
+  const rows = b.constant('table', random.floats([30, table], -1, 1));
+  const looked = b.op('Gather', [rows, b.input('id', 'int64', ['n'])], { axis: 0 });
+  const x = b.op('Concat', [b.input('dense', 'float32', ['n', dense]), looked], { axis: 1 });
+  const layer = (from: string, name: string, k: number, n: number): string =>
+    b.op('Gemm', [from, b.constant(name, random.floats([n, k], -1, 1)), b.constant(`${name} c`, random.floats([n]))], {
+      transB: 1,
+    });
+  const h = b.op('Relu', [layer(x, 'a', table + dense, hidden)], {}, { outputs: ['h'] });
+  b.output(layer(h, 'b', hidden, columns), 'float32');
+  if (keeps)
+    b.output(
+      b.op('ReduceSum', [h, b.constant('axis', { dtype: 'int64', dims: [1], data: BigInt64Array.of(1n) })]),
+      'float32',
+    );
+  return b.build();
+}
+
+// Larger than what becomes one kernel of several layers.
+const WIDE: Layers = { table: 64, dense: 13, hidden: 1024, columns: 200 };
+
+describe('values between products of float16', () => {
+  let gpu: GPU | undefined;
+  let device: GPUDevice;
+
+  beforeAll(async () => {
+    Object.assign(globalThis, globals);
+    gpu = create(['backend=null', 'enable-dawn-features=allow_unsafe_apis']);
+    const adapter = await gpu.requestAdapter();
+    device = await adapter!.requestDevice({ requiredFeatures: [...UNITS.features] as GPUFeatureName[] });
+  });
+  afterAll(() => {
+    device.destroy();
+    gpu = undefined;
+  });
+
+  /** What Dawn has against the kernels of a plan. */
+  async function refused(graph: Graph): Promise<string[]> {
+    const programs = planOf(graph).program.steps.flatMap((step) => {
+      const { program, dispatch } = step.webgpu(UNITS);
+      return [program, ...(dispatch.alternatives ?? []).map((a) => a.program)];
+    });
+    const messages = await Promise.all(
+      programs.map(async ({ key, source }) => {
+        const found = await device.createShaderModule({ code: source }).getCompilationInfo();
+        return found.messages.filter((m) => m.type === 'error').map((m) => `${key}: ${m.message}`);
+      }),
+    );
+    return messages.flat();
+  }
+
+  it('are halves where products alone read them', () => {
+    expect(halvesOf(layers(WIDE))).toEqual([expect.stringMatching(/^Concat/), 'h']);
+    // Rows begin on multiples of 8.
+    expect(printPlan(planOf(layers(WIDE))).join('\n')).toContain('float32[n, 64] as f16 @13 strides [80, 1]');
+  });
+
+  it('stay float32 where something else reads them, where they are outputs, and in float32', () => {
+    expect(halvesOf(layers(WIDE, true))).toEqual([expect.stringMatching(/^Concat/)]);
+    const { program } = compile(layers(WIDE), { maxBindingBytes: 2 ** 31, caps: UNITS, products: 'float32' });
+    const types = program.steps.flatMap((s) => s.operands.map((o) => o.view.storage.type));
+    expect(types).not.toContain('f16');
+  });
+
+  it('stay float32 where kernels of few columns read them, or columns do not come in fours', () => {
+    expect(halvesOf(layers({ ...WIDE, hidden: 1022 }))).not.toContain('h');
+  });
+
+  it.each(zooNames)("have kernels that Dawn takes, in the zoo's %s", async (name) => {
+    for (const scale of ['tiny', 'demo']) {
+      const graph = buildZoo(name, scale);
+      expect(await refused(graph)).toEqual([]);
+    }
+    expect(halvesOf(buildZoo(name, 'demo')).length).toBeGreaterThan(1);
+  });
+
+  it.each([WIDE, { ...WIDE, dense: 16 }, { ...WIDE, dense: 3, table: 17 }, { ...WIDE, hidden: 1030, columns: 77 }])(
+    'have kernels that Dawn takes: $dense + $table features',
+    async (form) => {
+      expect(await refused(layers(form))).toEqual([]);
+    },
+  );
+
+  describe('on the adapter there is', () => {
+    const engines = openBothEngines();
+
+    it.each([
+      WIDE,
+      { ...WIDE, dense: 16 },
+      { table: 64, dense: 365, hidden: 1028, columns: 17 },
+      { table: 17, dense: 3, hidden: 36, columns: 20 },
+    ])(`give nearly what the reference gives: $dense + $table features (seed ${SEED})`, async (form) => {
+      const graph = layers(form);
+      const random = new Random();
+      const model = await engines[1]!.load(graph, { products: 'float16' });
+      for (const n of [1, 5, 67]) {
+        const inputs = { id: random.tensor('int64', [n], 0, 30), dense: random.floats([n, form.dense], -1, 1) };
+        // Both layers round factors to 11 bits; sums are of up to 1,030 of them.
+        expect(await graphProblems(model, graph, inputs, 1e-2, 0.3)).toEqual([]);
+      }
+      await model.dispose();
+    });
+  });
+});
