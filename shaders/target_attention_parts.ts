@@ -48,18 +48,25 @@ export function attentionFields({ firstActivation, secondActivation, finish }: T
   ];
 }
 
-/** The parameter block, the bindings, and the functions `chain_first`, `chain_second` and `chain`. */
-export function declareAttention(form: TargetAttentionForm, weights: 'f32' | 'u32'): string {
+/**
+ * The parameter block, the bindings, and the functions `chain_first`, `chain_second` and `chain`.
+ * @param more fields and declarations of operands in front of the result.
+ */
+export function declareAttention(
+  form: TargetAttentionForm,
+  weights: 'f32' | 'u32',
+  more: { readonly fields: readonly ParameterField[]; readonly operands: number } = { fields: [], operands: 0 },
+): string {
   const { firstActivation, secondActivation, finish } = form;
   const others = finish?.others ?? [];
   const seen = new Set([...(finish?.functions ?? '').matchAll(/^fn (\w+)/gm)].map((m) => m[1]!));
-  return `${declareParameters(attentionFields(form))}
+  return `${declareParameters([...attentionFields(form), ...more.fields])}
 ${declareStorage(1, 'keys', 'f32', 'read', true)}
 @group(0) @binding(2) var<storage, read> weights: array<vec4<${weights}>>;
 ${declareStorage(3, 'c', 'f32', 'read')}
 ${declareStorage(4, 'q', 'f32', 'read')}
 ${others.map((type: ElementType, i) => declareStorage(5 + i, `other${i}`, type, 'read')).join('\n')}
-${declareStorage(5 + others.length, 'out', 'f32', 'read_write')}
+${declareStorage(5 + others.length + more.operands, 'out', 'f32', 'read_write')}
 ${finish?.functions ?? ''}
 ${named(firstActivation, 'first', seen)}
 ${named(secondActivation, 'second', seen)}`;

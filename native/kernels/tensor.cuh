@@ -23,6 +23,10 @@ BRAID_DEVICE u32 tf32(u32 bits) {
   return out;
 }
 
+// To the nearest TF32, for what the units cut: not for what is no number.
+BRAID_DEVICE u32 nearest(u32 bits) { return bits + 0x1000; }
+BRAID_DEVICE u32 nearest(f32 value) { return nearest(__float_as_uint(value)); }
+
 // Four 8x4 matrices of words: lane l gives the row l % 8 of matrix l / 8, and gets of each the word (l / 4, l % 4).
 BRAID_DEVICE void loadMatrices(u32 (&out)[4], const f32 *row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"

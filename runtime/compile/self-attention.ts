@@ -1,4 +1,5 @@
 import { attentionColumns, selfAttentionCut, type SelfAttentionForm } from '../../shaders/self_attention.js';
+import { fitsSelfAttention } from '../../shaders/self_attention_native.js';
 import { equal, type Dim } from '../graph/dim.js';
 import type { Node } from '../graph/graph.js';
 import { BRAID_DOMAIN } from '../operators/composite.js';
@@ -54,7 +55,8 @@ function formOf(projections: readonly Projection[], target: KernelTarget): SelfA
     (shape) => shape.length === 4 && equal(shape[0]!, sequences) && shape[1] === length && shape[2] === heads,
   );
   const form = { length, features, heads, width, valueWidth };
-  return agree && selfAttentionCut(form, target) ? form : undefined;
+  const fits = selfAttentionCut(form, target) && (!usesMatrixUnits(target) || fitsSelfAttention(form));
+  return agree && fits ? form : undefined;
 }
 
 /** Parameters as the kernel reads them; the scale of the scores is the queries'. */
@@ -83,8 +85,8 @@ function packed(form: SelfAttentionForm, projections: readonly Projection[], sca
  * of the three lies in memory.
  */
 export function fuseSelfAttention(analyzed: AnalyzedGraph, target: KernelTarget): AnalyzedGraph {
-  // A software adapter pays for barriers; matrix units take the layers as products.
-  if (target.software || usesMatrixUnits(target) || productsOf(target) === 'float16') return analyzed;
+  // A software adapter pays for barriers; units of float16 take the layers as products.
+  if (target.software || productsOf(target) === 'float16') return analyzed;
   const layers = new LinearLayers(analyzed);
   const types = new Map<string, ValueType>(analyzed.types);
   const known = new Map<string, Known>(analyzed.known);

@@ -4,6 +4,14 @@ import {
   selfAttentionCut,
   type SelfAttentionForm,
 } from '../../../shaders/self_attention.js';
+import {
+  fitsSelfAttention,
+  NATIVE_BLOCKS,
+  NATIVE_SEQUENCES,
+  nativeSelfAttention,
+} from '../../../shaders/self_attention_native.js';
+import type { WebGpuProgram } from '../../../shaders/program.js';
+import { usesMatrixUnits, type StepKernel } from '../../compile/kernel.js';
 import type { Lowering } from '../../compile/lowering.js';
 import { liesInFours } from '../../compile/view.js';
 import { evaluate, mul } from '../../graph/dim.js';
@@ -21,6 +29,25 @@ function lower(lowering: Lowering, form: SelfAttentionForm): void {
   const [x, weights, output] = [lowering.view(0), lowering.view(1), lowering.output(0)];
   const [sequences] = x.shape as [(typeof x.shape)[number]];
   const places = mul(sequences, length);
+  const kernelOf = (program: WebGpuProgram, held: number, most: number): StepKernel => ({
+    program,
+    dispatch: {
+      parameters: {
+        sequences,
+        weights_start: { start: weights },
+        x_start: { start: x },
+        x_sequence: x.strides[0]!,
+        x_place: x.strides[1]!,
+        x_feature: x.strides[2]!,
+        out_start: { start: output },
+        out_sequence: output.strides[0]!,
+        out_place: output.strides[1]!,
+        out_head: output.strides[2]!,
+        out_feature: output.strides[3]!,
+      },
+      workgroups: (bindings) => Math.min(most, Math.ceil(evaluate(sequences, bindings) / held)),
+    },
+  });
   lowering.emit({
     kernel: 'SelfAttention',
     operands: [
@@ -39,26 +66,12 @@ function lower(lowering: Lowering, form: SelfAttentionForm): void {
       const held = sequencesAtOnce(cut.block.rows, length);
       const inFours = liesInFours(x) && features % 4 === 0;
       const program = selfAttention({ ...form, inFours, outFours: liesInFours(output), cut });
-      return {
-        program,
-        dispatch: {
-          parameters: {
-            sequences,
-            weights_start: { start: weights },
-            x_start: { start: x },
-            x_sequence: x.strides[0]!,
-            x_place: x.strides[1]!,
-            x_feature: x.strides[2]!,
-            out_start: { start: output },
-            out_sequence: output.strides[0]!,
-            out_place: output.strides[1]!,
-            out_head: output.strides[2]!,
-            out_feature: output.strides[3]!,
-          },
-          workgroups: (bindings) =>
-            Math.min(caps.maxWorkgroupsPerDimension, Math.ceil(evaluate(sequences, bindings) / held)),
-        },
-      };
+      return kernelOf(program, held, caps.maxWorkgroupsPerDimension);
+    },
+    cuda(target) {
+      const inFours = liesInFours(x) && liesInFours(output);
+      if (!usesMatrixUnits(target) || !inFours || !fitsSelfAttention(form)) return undefined;
+      return kernelOf(nativeSelfAttention(form), NATIVE_SEQUENCES / 2, NATIVE_BLOCKS);
     },
   });
 }
