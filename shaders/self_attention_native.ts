@@ -18,7 +18,38 @@ export function fitsSelfAttention({ length, features, heads, width, valueWidth }
   return isHead && features % 16 === 0 && features <= MOST_FEATURES && length <= MOST_PLACES;
 }
 
-/** The same as shaders/self_attention.ts on matrix units, with the same parameters: places and heads lie in fours. */
+/** Where parameters lie in shared memory: of queries (part 0), keys (1) and values (2), feature `column` of a head. */
+export interface NativeAttentionLayout {
+  weight(feature: number, head: number, part: number, column: number): number;
+  bias(head: number, part: number, column: number): number;
+  /** Words of the weights, in front of the biases. */
+  readonly weights: number;
+  readonly total: number;
+}
+
+/**
+ * In the order of the steps of 8 features along k, and of lanes: of queries and keys a lane has two features, for the second
+ * operand; of values it has those of two heads, for the first.
+ */
+export function nativeAttentionLayout(form: SelfAttentionForm): NativeAttentionLayout {
+  const { features, heads } = form;
+  const weights = features * attentionColumns(form);
+  return {
+    weight(feature, head, part, column) {
+      // A lane reads four neighbouring features for two steps.
+      const step = 2 * Math.floor(feature / 16) + Math.floor((feature % 4) / 2);
+      const lane = 4 * column + Math.floor((feature % 16) / 4);
+      if (part < 2) return 2 * (32 * (2 * (step * heads + head) + part) + lane) + (feature % 2);
+      const pair = step * (heads / 2) + Math.floor(head / 2);
+      return 16 * features * heads + 4 * (32 * pair + lane) + 2 * (feature % 2) + (head % 2);
+    },
+    bias: (head, part, column) => weights + 24 * head + 8 * part + column,
+    weights,
+    total: weights + attentionColumns(form),
+  };
+}
+
+/** The same as shaders/self_attention.ts on matrix units: features of a place lie in fours. */
 export function nativeSelfAttention(form: SelfAttentionForm): WebGpuProgram {
   const { length, features, heads } = form;
   const fields = [
@@ -31,6 +62,7 @@ export function nativeSelfAttention(form: SelfAttentionForm): WebGpuProgram {
     'out_sequence',
     'out_place',
     'out_head',
+    'out_feature',
   ].map((name): ParameterField => ({ name, type: 'u32', length: 1 }));
   const source = `${declareParameters(fields)}
 ${declareStorage(1, 'x', 'f32', 'read')}
@@ -46,7 +78,7 @@ ${declareStorage(3, 'out', 'f32', 'read_write')}`;
       call: `UnitSelfAttention<${length}, ${features}, ${heads}, ${WARPS}>::run(kernel)`,
       threads: 32 * WARPS,
       residents: RESIDENTS,
-      sharedBytes: 4 * (features + 1) * attentionColumns(form),
+      sharedBytes: 4 * nativeAttentionLayout(form).total,
     },
   };
 }

@@ -36,12 +36,13 @@ export function elementFunctions(options: TargetAttentionOptions): string {
   const lines = firstActivation?.lines ?? 0;
   const { firstLines } = targetAttentionLayout(options, lines);
   const line = (i: number): string =>
-    `weights[w_start + ${firstLines + (i * firstColumns(options)) / 4}u + column / 4u][column % 4u]`;
+    `wordOf(weights, 4u * w_start + ${4 * firstLines + i * firstColumns(options)}u + column)`;
   const firstArguments = ['z', 'x', ...Array.from({ length: lines }, (_, i) => line(i))].join(', ');
   const readers = (finish?.others ?? []).map(
     (_, i) => `other${i}[blocks[z].other${i}_start + row * blocks[z].other${i}_row + key * blocks[z].other${i}_step]`,
   );
-  return `fn activate_first(z: u32, w_start: u32, column: u32, x: f32) -> f32 { return ${firstActivation ? `chain_first(${firstArguments})` : 'x'}; }
+  return `fn touch_others(z: u32, row: u32, key: u32) { ${readers.map((r) => `touch(${r});`).join(' ')} }
+fn activate_first(z: u32, w_start: u32, column: u32, x: f32) -> f32 { return ${firstActivation ? `chain_first(${firstArguments})` : 'x'}; }
 fn activate_second(z: u32, x: f32) -> f32 { return ${secondActivation ? 'chain_second(z, x)' : 'x'}; }
 fn finish_score(z: u32, row: u32, key: u32, score: f32) -> f32 { return ${finish ? `chain(${['z', 'score', ...readers].join(', ')})` : 'score'}; }`;
 }

@@ -1,5 +1,6 @@
 // Compiles the kernels that are templates as a build's compiler sees them: NVRTC compiles them when a model is loaded, which
 // is late to hear of a mistake. Nothing here runs.
+#include "bag_rows.cuh"
 #include "interaction.cuh"
 #include "lookup_rows.cuh"
 #include "matmul.cuh"
@@ -105,12 +106,30 @@ struct LookupKernel {
 
 template <class Lookup> __global__ void __launch_bounds__(256, 4) lookUp(LookupKernel kernel) { Lookup::run(kernel); }
 
-template __global__ void lookUp<RowLookup<Stored::Float32, true, 4>>(LookupKernel);
-template __global__ void lookUp<RowLookup<Stored::Float16, true, 1>>(LookupKernel);
-template __global__ void lookUp<RowLookup<Stored::Int8, false, 4>>(LookupKernel);
+template __global__ void lookUp<RowLookup<Stored::Float32, true>>(LookupKernel);
+template __global__ void lookUp<RowLookup<Stored::Float16, true>>(LookupKernel);
+template __global__ void lookUp<RowLookup<Stored::Int8, false>>(LookupKernel);
+
+struct BagParameters {
+  u32 bags, bag_length, width, averages, padding, size, row_runs, code, table_start, table_row, ids_start, ids_row, ids_step;
+  u32 out_start, out_row, out_step;
+};
+
+struct BagKernel {
+  const BagParameters *blocks;
+  Reading<u32> data;
+  Reading<vec2<u32>> ids;
+  Writing<f32> out;
+  BRAID_DEVICE void report(u32, u32, u32, const vec2<u32> &) const {}
+};
+
+template <class Bag> __global__ void __launch_bounds__(256, 4) sumBags(BagKernel kernel) { Bag::run(kernel); }
+
+template __global__ void sumBags<RowBag<Stored::Float32, true, 4>>(BagKernel);
+template __global__ void sumBags<RowBag<Stored::Int8, false, 4>>(BagKernel);
 
 struct SelfAttentionParameters {
-  u32 sequences, weights_start, x_start, x_sequence, x_place, out_start, out_sequence, out_place, out_head;
+  u32 sequences, weights_start, x_start, x_sequence, x_place, out_start, out_sequence, out_place, out_head, out_feature;
 };
 
 struct SelfAttentionKernel {
@@ -160,6 +179,7 @@ struct AttentionKernel {
   BRAID_DEVICE f32 activate_first(u32, u32, u32, f32 x) const { return max(x, 0.0f); }
   BRAID_DEVICE f32 activate_second(u32, f32 x) const { return max(x, 0.0f); }
   BRAID_DEVICE f32 finish_score(u32, u32, u32, f32 score) const { return score; }
+  BRAID_DEVICE void touch_others(u32, u32, u32) const {}
 };
 
 struct LookingUpKernel : AttentionKernel {

@@ -83,7 +83,7 @@ template <int vectors, int width, int columns, int copies, int tables, bool wide
         const u32 i = i0 + lane, v = min(i / fours, (u32)vectors - 1);
         const f32 *data = (const f32 *)__shfl_sync(0xffffffffu, (unsigned long long)from, v);
         if (vectors * fours % 32 == 0 || i < vectors * fours)
-          copyFour(memory + v * line + i % fours * 4, data ? data + i % fours * 4 : table, data != nullptr);
+          copyRow(memory + v * line + i % fours * 4, data ? data + i % fours * 4 : table, data != nullptr);
       }
       endCopies();
       awaitCopies<0>();

@@ -40,54 +40,32 @@ template <> struct RowReader<Stored::Int8> {
   }
 };
 
-// Threads share an index by fours of its row's elements, or one by one where rows do not come in fours; each has `flight`
-// of them under way.
-template <Stored stored, bool wide, int flight> struct RowLookup {
+// Threads share an index by fours of its row's elements, or one by one where rows do not come in fours.
+template <Stored stored, bool wide> struct RowLookup {
   static constexpr int threads = 256;
 
   template <bool fours, class Kernel> static BRAID_DEVICE void copy(const Kernel &kernel) {
     const auto &p = kernel.blocks[blockIdx.z];
     const u32 lanes = fours ? p.width / 4 : p.width, items = p.count * lanes;
-    const u32 step = gridDim.x * threads;
     const void *table = kernel.data.data;
-    f32 *out = kernel.out.data + p.out_start;
-    for (u32 begin = blockIdx.x * threads + threadIdx.x; begin < items; begin += flight * step) {
-      vec2<u32> raw[flight];
-      u32 row[flight], element[flight];
-#pragma unroll
-      for (int f = 0; f < flight; f++) {
-        const u32 item = begin + f * step;
-        row[f] = item / lanes;
-        element[f] = item % lanes * (fours ? 4 : 1);
-        if (item < items) raw[f] = readId<wide>(kernel.ids.data, p.ids_start + row[f] * p.ids_row);
-      }
-      float4 value[flight];
-      bool mine[flight];
-#pragma unroll
-      for (int f = 0; f < flight; f++) {
-        value[f] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-        mine[f] = begin + f * step < items;
-        if (!mine[f]) continue;
-        const u32 found = rowOf(raw[f], p.size);
+    for (u32 item = blockIdx.x * threads + threadIdx.x; item < items; item += gridDim.x * threads) {
+      const u32 i = item / lanes, element = item % lanes * (fours ? 4 : 1);
+      const vec2<u32> raw = readId<wide>(kernel.ids.data, p.ids_start + i * p.ids_row);
+      const u32 row = rowOf(raw, p.size);
+      float4 value = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+      if (row == kNoRow) {
         // Of a table in several parts the first reports what is outside.
-        if (found == kNoRow) {
-          mine[f] = p.first == 0;
-          if (mine[f] && element[f] == 0) kernel.report(row[f] / p.row_runs, p.code, row[f] % p.row_runs, raw[f]);
-        } else if (found - p.first < p.held) {
-          const u32 at = p.table_start + (found - p.first) * p.table_row;
-          if constexpr (fours) value[f] = RowReader<stored>(table, at).four(element[f]);
-          else value[f].x = __ldg((const f32 *)table + at + element[f]);
-        } else {
-          mine[f] = false;
-        }
+        if (p.first != 0) continue;
+        if (element == 0) kernel.report(i / p.row_runs, p.code, i % p.row_runs, raw);
+      } else {
+        if (row - p.first >= p.held) continue;
+        const u32 at = p.table_start + (row - p.first) * p.table_row;
+        if constexpr (fours) value = RowReader<stored>(table, at).four(element);
+        else value.x = __ldg((const f32 *)table + at + element);
       }
-#pragma unroll
-      for (int f = 0; f < flight; f++) {
-        if (!mine[f]) continue;
-        f32 *to = out + row[f] * p.out_row + element[f];
-        if constexpr (fours) *(float4 *)to = value[f];
-        else *to = value[f].x;
-      }
+      f32 *to = kernel.out.data + p.out_start + i * p.out_row + element;
+      if constexpr (fours) *(float4 *)to = value;
+      else *to = value.x;
     }
   }
 

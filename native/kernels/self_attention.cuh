@@ -8,7 +8,8 @@ namespace wgsl {
 
 // A warp takes a sequence, which stays in its registers: what the units leave of one product is what they take for the next.
 // Queries and keys are places x features; values are made as features x places, so that they are the second operand of the
-// last product. Heads have 8 features, and go in pairs, whose values are the 16 lines of a product.
+// last product. Heads have 8 features, and go in pairs, whose values are the 16 lines of a product. Parameters lie in shared
+// memory as nativeAttentionLayout in shaders/self_attention_native.ts has them: a lane reads what it multiplies as one vector.
 template <int length, int features, int heads, int warps> struct UnitSelfAttention {
   static constexpr int threads = 32 * warps;
   static constexpr int columns = 24 * heads;
@@ -20,29 +21,6 @@ template <int length, int features, int heads, int warps> struct UnitSelfAttenti
   static constexpr int words = biasAt + columns;
   static_assert(features % 16 == 0 && heads % 2 == 0, "a lane has four neighbouring features, and heads go in pairs");
 
-  // The feature of which lane t of four has the weight in step `block`: a lane reads four neighbours of x for two steps.
-  static BRAID_DEVICE u32 featureOf(u32 block, u32 t, u32 half) { return block / 2 * 16 + t * 4 + block % 2 * 2 + half; }
-
-  static BRAID_DEVICE void loadWeights(f32 *memory, const f32 *w) {
-    const auto weight = [&](u32 feature, u32 head, u32 part, u32 column) {
-      return __uint_as_float(tf32(__float_as_uint(__ldg(w + feature * columns + head * 24 + part * 8 + column))));
-    };
-    for (u32 i = threadIdx.x; i < blocks * heads * 2 * 32; i += threads) {
-      const u32 lane = i % 32, part = i / 32 % 2, head = i / 64 % heads, block = i / 64 / heads;
-      const u32 g = lane / 4, t = lane % 4;
-      *(float2 *)(memory + i * 2) =
-          make_float2(weight(featureOf(block, t, 0), head, part, g), weight(featureOf(block, t, 1), head, part, g));
-    }
-    for (u32 i = threadIdx.x; i < blocks * heads / 2 * 32; i += threads) {
-      const u32 lane = i % 32, head = i / 32 % (heads / 2) * 2, block = i / 32 / (heads / 2);
-      const u32 g = lane / 4, t = lane % 4;
-      const u32 first = featureOf(block, t, 0), second = featureOf(block, t, 1);
-      *(float4 *)(memory + valuesAt + i * 4) =
-          make_float4(weight(first, head, 2, g), weight(first, head + 1, 2, g), weight(second, head, 2, g), weight(second, head + 1, 2, g));
-    }
-    for (u32 i = threadIdx.x; i < columns; i += threads) memory[biasAt + i] = __ldg(w + features * columns + i);
-  }
-
   // Sums of a product as the first operand of the next one, whose k are its columns.
   static BRAID_DEVICE void turn(u32 (&a)[4], const f32 (&c)[4]) {
     a[0] = tf32(__float_as_uint(c[0])), a[1] = tf32(__float_as_uint(c[2]));
@@ -52,7 +30,10 @@ template <int length, int features, int heads, int warps> struct UnitSelfAttenti
   template <class Kernel> static BRAID_DEVICE void run(const Kernel &kernel) {
     extern __shared__ f32 memory[];
     const auto &p = kernel.blocks[blockIdx.z];
-    loadWeights(memory, kernel.weights.data + p.weights_start);
+    const f32 *weights = kernel.weights.data + p.weights_start;
+    for (u32 i = threadIdx.x * 4; i < words; i += threads * 4) copyFour(memory + i, weights + i, true);
+    endCopies();
+    awaitCopies<0>();
     __syncthreads();
     const u32 warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
     for (u32 sequence = warp * gridDim.x + blockIdx.x; sequence < p.sequences; sequence += gridDim.x * warps) {
@@ -163,8 +144,14 @@ template <int length, int features, int heads, int warps> struct UnitSelfAttenti
     for (int half = 0; half < 2; half++) {
       const u32 place = i * 16 + half * 8 + g;
       if (place >= length) continue;
-      f32 *to = kernel.out.data + p.out_start + sequence * p.out_sequence + place * p.out_place + head * p.out_head + t * 2;
-      *(float2 *)to = make_float2(out[half * 2] / sum[half], out[half * 2 + 1] / sum[half]);
+      f32 *to = kernel.out.data + p.out_start + sequence * p.out_sequence + place * p.out_place + head * p.out_head;
+      const float2 two = make_float2(out[half * 2] / sum[half], out[half * 2 + 1] / sum[half]);
+      if (p.out_feature == 1 && (p.out_start | p.out_sequence | p.out_place | p.out_head) % 2 == 0) {
+        *(float2 *)(to + t * 2) = two;
+      } else {
+        to[t * 2 * p.out_feature] = two.x;
+        to[(t * 2 + 1) * p.out_feature] = two.y;
+      }
     }
   }
 };

@@ -55,6 +55,7 @@ struct GroupedTargetAttention {
   static BRAID_DEVICE void loadWeights(f32 *memory, const f32 *w, const AttentionParts &at) {
     // Neighbours take neighbouring columns, each four words along k.
     constexpr u32 quarters = chunks * 8;
+#pragma unroll 5
     for (u32 i = threadIdx.x; i < 2 * quarters * firstN; i += threads) {
       const u32 n = i % firstN, quarter = i / firstN % quarters, half = i / firstN / quarters;
       const f32 *from = w + 4 * (half == 0 ? at.keyWeights : at.pairWeights) + n;
@@ -94,7 +95,7 @@ struct GroupedTargetAttention {
     const f32 *q = team + targetAt + t;
     const u32 base = sharedAddress(memory);
     f32 hidden[firstN / 2] = {};
-    // Two steps along k at a time.
+    // Two steps along k at a time, while those before are multiplied.
 #pragma unroll
     for (int k0 = 0; k0 < width; k0 += 16) {
       u32 own[2][4], pair[2][4];
@@ -118,8 +119,9 @@ struct GroupedTargetAttention {
         multiplyGroup(hidden, pair[s], describe(base + 4 * (chunks + chunk) * chunkFirst) + 2 * step);
       }
       endGroup();
-      awaitGroups<0>();
+      awaitGroups<1>();
     }
+    awaitGroups<0>();
     settle(hidden);
     const f32 *line = team + lineAt + t * 2;
 #pragma unroll
@@ -132,20 +134,17 @@ struct GroupedTargetAttention {
             inside ? kernel.activate_first(z, wStart, column, hidden[4 * j + e] + line[j * 8 + e % 2]) : 0.0f;
       }
     f32 sums[secondN / 2] = {};
+    u32 made[firstN / 8][4];
 #pragma unroll
-    for (int j = 0; j < firstN / 8; j += 2) {
-      u32 fa[2][4];
+    for (int j = 0; j < firstN / 8; j++)
 #pragma unroll
-      for (int s = 0; s < 2; s++)
+      for (int e = 0; e < 4; e++) made[j][e] = nearest(hidden[4 * j + e % 2 * 2 + e / 2]);
+    beginGroup();
 #pragma unroll
-        for (int e = 0; e < 4; e++) fa[s][e] = nearest(hidden[4 * (j + s) + (e % 2 * 2 + e / 2)]);
-      beginGroup();
-#pragma unroll
-      for (int s = 0; s < 2; s++)
-        multiplyGroup(sums, fa[s], describe(base + 4 * (secondAt + (j + s) / 4 * chunkSecond)) + 2 * ((j + s) % 4));
-      endGroup();
-      awaitGroups<0>();
-    }
+    for (int j = 0; j < firstN / 8; j++)
+      multiplyGroup(sums, made[j], describe(base + 4 * (secondAt + j / 4 * chunkSecond)) + 2 * (j % 4));
+    endGroup();
+    awaitGroups<0>();
     settle(sums);
     const f32 *bias = memory + linesAt + t * 2, *weights = bias + secondN;
     f32 out[2] = {0.0f, 0.0f};
@@ -221,30 +220,55 @@ struct GroupedTargetAttention {
     }
   }
 
+  template <int n> static BRAID_DEVICE u32 sourceAt(const KeySource (&from)[n], u32 feature) {
+    u32 s = 0;
+#pragma unroll
+    for (int other = 1; other < n; other++)
+      if (feature >= from[other].first) s = other;
+    return s;
+  }
+
+  template <int n> static BRAID_DEVICE KeySource sourceOf(const KeySource (&from)[n], u32 feature) {
+    KeySource source = from[0];
+#pragma unroll
+    for (int other = 1; other < n; other++)
+      if (feature >= from[other].first) source = from[other];
+    return source;
+  }
+
+  template <class Parameters>
+  static BRAID_DEVICE void fetchFour(const Parameters &p, const KeySource &from, const u32 *found, u32 row, u32 key, u32 feature,
+                                     f32 *team) {
+    f32 *to = team + key * keyLine + feature;
+    if constexpr (sources == 0) {
+      copyFour(to, from.data + row * p.k_row + key * p.k_step + feature, true);
+    } else {
+      const u32 line = found[key];
+      const bool inside = line != 0xffffffffu;
+      copyRow(to, inside ? from.data + line * from.stride + (feature - from.first) : from.data, inside);
+    }
+  }
+
   // Begins to copy a row's keys, its target and its line of the first layer.
   template <class Kernel, int n>
   static BRAID_DEVICE void fetch(const Kernel &kernel, const KeySource (&from)[n], u32 row, u32 member, f32 *team) {
     const auto &p = kernel.blocks[blockIdx.z];
     const u32 *found = (const u32 *)(team + foundAt);
-#pragma unroll 4
-    for (u32 i = member; i < length * fours; i += teamThreads) {
-      const u32 key = i / fours, feature = i % fours * 4;
-      f32 *to = team + key * keyLine + feature;
-      if constexpr (sources == 0) {
-        copyFour(to, from[0].data + row * p.k_row + key * p.k_step + feature, true);
-      } else {
-        u32 s = 0;
+    if constexpr (teamThreads % fours == 0) {
+      // A thread's features are the same of all its keys.
+      constexpr int keysAtOnce = teamThreads / fours;
+      const u32 feature = member % fours * 4;
+      const KeySource mine = sourceOf(from, feature);
+      const u32 *places = found + sourceAt(from, feature) * length;
 #pragma unroll
-        for (int other = 1; other < n; other++)
-          if (feature >= from[other].first) s = other;
-        const u32 line = found[s * length + key];
-        const f32 *data = from[0].data;
-        u32 stride = from[0].stride, begin = from[0].first;
-#pragma unroll
-        for (int other = 1; other < n; other++)
-          if (s == other) data = from[other].data, stride = from[other].stride, begin = from[other].first;
-        const bool inside = line != 0xffffffffu;
-        copyFour(to, inside ? data + line * stride + feature - begin : data, inside);
+      for (int i = 0; i < (length + keysAtOnce - 1) / keysAtOnce; i++) {
+        const u32 key = i * keysAtOnce + member / fours;
+        if (length % keysAtOnce == 0 || key < length) fetchFour(p, mine, places, row, key, feature, team);
+      }
+    } else {
+      for (u32 i = member; i < length * fours; i += teamThreads) {
+        const u32 feature = i % fours * 4;
+        fetchFour(p, sourceOf(from, feature), found + sourceAt(from, feature) * length, row, i / fours, feature, team);
       }
     }
     for (u32 i = member; i < width + first; i += teamThreads) {
@@ -285,6 +309,8 @@ struct GroupedTargetAttention {
       const u32 next = row + step;
       if constexpr (sources > 0)
         if (next < p.m) readIds(kernel, next, member, ids);
+      // What scores are finished with is near by then.
+      if (member < length) kernel.touch_others(blockIdx.z, row, member);
       awaitCopies<0>();
       meet(number);
       score(kernel, row, memory, team, w, p.weights_start / 4, at, team + scoresAt);

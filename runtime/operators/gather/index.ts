@@ -1,22 +1,11 @@
 import { gather } from '../../../shaders/gather.js';
-import { LOOKUP_FLIGHT, LOOKUP_THREADS, nativeLookup } from '../../../shaders/lookup_native.js';
+import { LOOKUP_THREADS, nativeLookup } from '../../../shaders/lookup_native.js';
 import { flatWorkgroupSize } from '../../../shaders/program.js';
 import type { Lowering, TablePart } from '../../compile/lowering.js';
 import type { PackedUse, Step, StepKernel } from '../../compile/kernel.js';
 import { isWhole, ROW_HEADER_BYTES } from '../../compile/packed.js';
 import { collapse, deviceBytes, deviceType, elementsOf, pickView, storedType, type View } from '../../compile/view.js';
-import {
-  add,
-  ceilDivide,
-  compare,
-  divideExact,
-  equal,
-  evaluate,
-  mul,
-  product,
-  type Bindings,
-  type Dim,
-} from '../../graph/dim.js';
+import { add, ceilDivide, compare, divideExact, equal, evaluate, mul, product, type Dim } from '../../graph/dim.js';
 import { sizeOf } from '../../graph/tensor.js';
 import { flatWorkgroups } from '../elementwise/kernel.js';
 import { knownDims } from '../elementwise/fold.js';
@@ -87,9 +76,6 @@ function runsOf({ data: { view }, indices, output, axis, addend }: Omit<GatherCa
   };
 }
 
-/** From so many parts of rows on a thread of CUDA's kernel has several under way: fewer leave multiprocessors idle. */
-const MANY_PARTS = 32_768;
-
 /**
  * CUDA's own kernel, where indices that lie evenly pick rows whose elements lie together, and nothing is added: as
  * shaders/lookup_native.ts has it.
@@ -104,11 +90,8 @@ function nativeKernel(call: GatherCall, vectors: boolean): StepKernel | undefine
   if (stored !== 'f32' && !(vectors && (stored === 'f16' || stored === 'i8'))) return undefined;
   const count = product(shape);
   const parts = mul(count, vectors ? divideExact(run, 4)! : run);
-  const program = (flight: number) => nativeLookup(stored, deviceType(indices.dtype) === 'i64' ? 'i64' : 'i32', flight);
-  const workgroups = (flight: number) => (bindings: Bindings) =>
-    Math.min(MOST_WORKGROUPS, Math.ceil(evaluate(parts, bindings) / (flight * LOOKUP_THREADS)));
   return {
-    program: program(1),
+    program: nativeLookup(stored, deviceType(indices.dtype) === 'i64' ? 'i64' : 'i32'),
     dispatch: {
       parameters: {
         count,
@@ -126,14 +109,7 @@ function nativeKernel(call: GatherCall, vectors: boolean): StepKernel | undefine
         out_start: { start: output },
         out_row: strides[2]![0] ?? 0,
       },
-      workgroups: workgroups(1),
-      alternatives: [
-        {
-          program: program(LOOKUP_FLIGHT),
-          workgroups: workgroups(LOOKUP_FLIGHT),
-          suits: (bindings) => evaluate(parts, bindings) >= MANY_PARTS,
-        },
-      ],
+      workgroups: (bindings) => Math.min(MOST_WORKGROUPS, Math.ceil(evaluate(parts, bindings) / LOOKUP_THREADS)),
     },
   };
 }
