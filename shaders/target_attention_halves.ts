@@ -237,7 +237,7 @@ ${stored.keys ? '        shared_part[my_subgroup][(turn * ' + runs + 'u + of_run
 enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
-${declareAttention(options, 'u32', stored)}
+${declareAttention(options, 'u32', { stored })}
 // An array a subgroup: offsets into its own are known when the shader is compiled, and need no check.
 var<workgroup> own: array<array<vec4<u32>, ${own}>, ${subgroups}>;
 // Weights of 16 columns each; then what a subgroup makes, as float32.

@@ -58,19 +58,31 @@ export function attentionFields({ firstActivation, secondActivation, finish }: T
   ];
 }
 
-/** The parameter block, the bindings, and the functions `chain_first`, `chain_second` and `chain`. */
-export function declareAttention(form: TargetAttentionForm, weights: 'f32' | 'u32', stored = NO_HALVES): string {
+/**
+ * The parameter block, the bindings, and the functions `chain_first`, `chain_second` and `chain`.
+ * @param more what is stored as halves; fields, and a number of operands in front of the result, that the kernel declares itself.
+ */
+export function declareAttention(
+  form: TargetAttentionForm,
+  weights: 'f32' | 'u32',
+  more: {
+    readonly stored?: StoredHalves;
+    readonly fields?: readonly ParameterField[];
+    readonly operands?: number;
+  } = {},
+): string {
+  const { stored = NO_HALVES, fields = [], operands = 0 } = more;
   const { firstActivation, secondActivation, finish } = form;
   const others = finish?.others ?? [];
   const made: MadeType = stored.out ? 'f16' : 'f32';
   const seen = new Set([...(finish?.functions ?? '').matchAll(/^fn (\w+)/gm)].map((m) => m[1]!));
-  return `${declareParameters(attentionFields(form))}
+  return `${declareParameters([...attentionFields(form), ...fields])}
 ${declareStorage(1, 'keys', stored.keys ? 'u32' : 'f32', 'read', true)}
 @group(0) @binding(2) var<storage, read> weights: array<vec4<${weights}>>;
 ${declareStorage(3, 'c', 'f32', 'read')}
 ${declareRead(4, 'q', stored.target ? 'f16' : 'f32')}
 ${others.map((type: ElementType, i) => declareStorage(5 + i, `other${i}`, type, 'read')).join('\n')}
-${declareMade(5 + others.length, 'out', made, false)}
+${declareMade(5 + others.length + operands, 'out', made, false)}
 ${finish?.functions ?? ''}
 ${named(firstActivation, 'first', seen)}
 ${named(secondActivation, 'second', seen)}`;

@@ -1,10 +1,15 @@
 // Compiles the kernels that are templates as a build's compiler sees them: NVRTC compiles them when a model is loaded, which
 // is late to hear of a mistake. Nothing here runs.
+#include "bag_rows.cuh"
+#include "interaction.cuh"
+#include "lookup_rows.cuh"
 #include "matmul.cuh"
 #include "matmul_hopper.cuh"
 #include "perceptron.cuh"
+#include "self_attention.cuh"
 #include "short_attention.cuh"
 #include "target_attention.cuh"
+#include "target_attention_groups.cuh"
 
 namespace wgsl {
 
@@ -87,6 +92,81 @@ __global__ void __launch_bounds__(128) shortAttention(ShortAttentionKernel kerne
   ShortAttention<8, 8, 21, true>::run(kernel);
 }
 
+struct LookupParameters {
+  u32 count, width, fours, first, held, size, row_runs, code, table_start, table_row, ids_start, ids_row, out_start, out_row;
+};
+
+struct LookupKernel {
+  const LookupParameters *blocks;
+  Reading<u32> data;
+  Reading<vec2<u32>> ids;
+  Writing<f32> out;
+  BRAID_DEVICE void report(u32, u32, u32, const vec2<u32> &) const {}
+};
+
+template <class Lookup> __global__ void __launch_bounds__(256, 4) lookUp(LookupKernel kernel) { Lookup::run(kernel); }
+
+template __global__ void lookUp<RowLookup<Stored::Float32, true>>(LookupKernel);
+template __global__ void lookUp<RowLookup<Stored::Float16, true>>(LookupKernel);
+template __global__ void lookUp<RowLookup<Stored::Int8, false>>(LookupKernel);
+
+struct BagParameters {
+  u32 bags, bag_length, width, averages, padding, size, row_runs, code, table_start, table_row, ids_start, ids_row, ids_step;
+  u32 out_start, out_row, out_step;
+};
+
+struct BagKernel {
+  const BagParameters *blocks;
+  Reading<u32> data;
+  Reading<vec2<u32>> ids;
+  Writing<f32> out;
+  BRAID_DEVICE void report(u32, u32, u32, const vec2<u32> &) const {}
+};
+
+template <class Bag> __global__ void __launch_bounds__(256, 4) sumBags(BagKernel kernel) { Bag::run(kernel); }
+
+template __global__ void sumBags<RowBag<Stored::Float32, true, 4>>(BagKernel);
+template __global__ void sumBags<RowBag<Stored::Int8, false, 4>>(BagKernel);
+
+struct SelfAttentionParameters {
+  u32 sequences, weights_start, x_start, x_sequence, x_place, out_start, out_sequence, out_place, out_head, out_feature;
+};
+
+struct SelfAttentionKernel {
+  const SelfAttentionParameters *blocks;
+  Reading<f32> x, weights;
+  Writing<f32> out;
+};
+
+__global__ void __launch_bounds__(128, 3) selfAttention(SelfAttentionKernel kernel) {
+  UnitSelfAttention<21, 64, 8, 4>::run(kernel);
+}
+
+typedef array<vec4<u32>, 7> List;
+struct InteractionParameters {
+  u32 m, x_start, x_row, x_vector, places_start, out_start, out_row, out_column;
+  List copy_from, copy_to, source, table_start, table_row, ids_start, ids_row, size, row_runs, code;
+};
+
+struct InteractionKernel {
+  const InteractionParameters *blocks;
+  Reading<f32> x;
+  Reading<u32> places;
+  Writing<f32> out;
+  BRAID_DEVICE void report(u32, u32, u32, const vec2<u32> &) const {}
+};
+
+struct OperandPlace { const void *data; unsigned long long bytes; };
+struct OperandPlaces { OperandPlace at[54]; };
+
+__global__ void __launch_bounds__(448, 1) interaction(InteractionKernel kernel, const __grid_constant__ OperandPlaces places) {
+  UnitInteraction<27, 128, 479, 1, 26, true, 14>::run(kernel, places.at);
+}
+
+__global__ void __launch_bounds__(512, 1) interactionOfVectors(InteractionKernel kernel, const __grid_constant__ OperandPlaces places) {
+  UnitInteraction<9, 24, 37, 0, 0, false, 16>::run(kernel, places.at);
+}
+
 struct AttentionParameters {
   u32 m, weights_start, k_start, k_row, k_step, c_start, c_row, c_column, q_start, q_row, q_column, out_start, out_row, out_column;
 };
@@ -99,7 +179,29 @@ struct AttentionKernel {
   BRAID_DEVICE f32 activate_first(u32, u32, u32, f32 x) const { return max(x, 0.0f); }
   BRAID_DEVICE f32 activate_second(u32, f32 x) const { return max(x, 0.0f); }
   BRAID_DEVICE f32 finish_score(u32, u32, u32, f32 score) const { return score; }
+  BRAID_DEVICE void touch_others(u32, u32, u32) const {}
 };
+
+struct LookingUpKernel : AttentionKernel {
+  BRAID_DEVICE vec2<u32> read_id(u32, u32 source, u32 row, u32 key) const {
+    return ((const vec2<u32> *)c.data)[(row * 2 + source) * 100 + key];
+  }
+  BRAID_DEVICE u32 find_row(u32, u32, u32, u32, vec2<u32> id) const { return id.y == 0 && id.x < 1000 ? id.x : 0xffffffffu; }
+};
+
+__global__ void __launch_bounds__(512, 1) attentionByGroups(LookingUpKernel kernel) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  const KeySource from[] = {{(const f32 *)kernel.keys.data, 64, 0}, {(const f32 *)kernel.keys.data + 64000, 64, 64}};
+  GroupedTargetAttention<100, 128, 80, 80, 40, 2, 2, 2>::run(kernel, {0, 1, 2, 3, 4, 5}, from);
+#endif
+}
+
+__global__ void __launch_bounds__(512, 1) attentionOfKeys(AttentionKernel kernel) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  const KeySource from[] = {{(const f32 *)kernel.keys.data, 0, 0}};
+  GroupedTargetAttention<50, 40, 36, 40, 15, 0, 1, 4>::run(kernel, {0, 1, 2, 3, 4, 5}, from);
+#endif
+}
 
 __global__ void __launch_bounds__(256) attention(AttentionKernel kernel) {
   TargetAttention<100, 128, 80, 80, 40>::run(kernel, {0, 1, 2, 3, 4, 5});

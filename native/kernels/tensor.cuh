@@ -11,6 +11,11 @@ BRAID_DEVICE u32 sharedAddress(const void *p) { return (u32)__cvta_generic_to_sh
 BRAID_DEVICE void copyFour(f32 *to, const f32 *from, bool inside) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(sharedAddress(to)), "l"(from), "r"(inside ? 16 : 0));
 }
+// The same through the first cache: rows of tables, of which some are asked for far more often than others, such as that of
+// padding, would have all multiprocessors wait for the same part of the second cache.
+BRAID_DEVICE void copyRow(f32 *to, const f32 *from, bool inside) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;" ::"r"(sharedAddress(to)), "l"(from), "r"(inside ? 16 : 0));
+}
 BRAID_DEVICE void copyOne(f32 *to, const f32 *from, bool inside) {
   asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(sharedAddress(to)), "l"(from), "r"(inside ? 4 : 0));
 }
@@ -22,6 +27,18 @@ BRAID_DEVICE u32 tf32(u32 bits) {
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(out) : "f"(__uint_as_float(bits)));
   return out;
 }
+
+// Element `at` of a buffer of fours.
+template <class Fours> BRAID_DEVICE f32 wordOf(const Fours &fours, u32 at) { return __ldg((const f32 *)fours.data + at); }
+
+// Makes a load happen, and brings what it reads near.
+BRAID_DEVICE void touch(u32 value) { asm volatile("" ::"r"(value)); }
+BRAID_DEVICE void touch(i32 value) { touch((u32)value); }
+BRAID_DEVICE void touch(f32 value) { touch(__float_as_uint(value)); }
+
+// To the nearest TF32, for what the units cut: not for what is no number.
+BRAID_DEVICE u32 nearest(u32 bits) { return bits + 0x1000; }
+BRAID_DEVICE u32 nearest(f32 value) { return nearest(__float_as_uint(value)); }
 
 // Four 8x4 matrices of words: lane l gives the row l % 8 of matrix l / 8, and gets of each the word (l / 4, l % 4).
 BRAID_DEVICE void loadMatrices(u32 (&out)[4], const f32 *row) {

@@ -82,7 +82,9 @@ export type Bound = 'memory' | 'arithmetic' | 'latency';
  * A value for a field of a kernel's parameter block. Dimensions are evaluated when the rows are known; `start` is where
  * a view begins in the buffer that holds its storage, in elements.
  */
-export type ParameterValue = Dim | readonly Dim[] | { readonly f32: number } | { readonly start: View };
+export type ParameterValue = Word | readonly Word[] | { readonly f32: number };
+/** A word of a parameter block. */
+export type Word = Dim | { readonly start: View };
 
 /** How a step drives its program: the parameter block, and the workgroups in x. */
 export interface Dispatch {
@@ -151,4 +153,29 @@ export interface Step {
   webgpu(target: KernelTarget): StepKernel;
   /** A kernel of its own on CUDA, where it has one that suits the target; otherwise CUDA runs that of WebGPU. */
   cuda?(target: KernelTarget): StepKernel | undefined;
+  /** What the step looks up, where that is whole rows of a table and nothing else. */
+  readonly lookup?: RowLookup;
+  /**
+   * On CUDA: the step with a kernel that does these lookups itself, which write the first operand or parts of it. Undefined
+   * where it has none.
+   */
+  absorb?(lookups: readonly RowLookup[], target: KernelTarget): AbsorbingStep | undefined;
+}
+
+/** Rows of a table of float32, each together, copied for each of the indices. */
+export interface RowLookup {
+  /** [rows, width]. */
+  readonly table: View;
+  readonly ids: View;
+  /** In the shape of the indices, and the width. */
+  readonly output: View;
+  /** Rows that indices may name, runs of them that an error's row has, and the code of its records. */
+  readonly size: Dim;
+  readonly rowRuns: Dim;
+  readonly code: number;
+}
+
+/** What a step becomes where its kernel does lookups. */
+export interface AbsorbingStep extends Pick<Step, 'operands' | 'cost'> {
+  readonly kernel: StepKernel;
 }

@@ -1,4 +1,5 @@
 import { attentionColumns, selfAttentionCut, type SelfAttentionForm } from '../../shaders/self_attention.js';
+import { fitsSelfAttention, nativeAttentionLayout } from '../../shaders/self_attention_native.js';
 import { equal, type Dim } from '../graph/dim.js';
 import type { Node } from '../graph/graph.js';
 import { BRAID_DOMAIN } from '../operators/composite.js';
@@ -9,6 +10,7 @@ import type { AnalyzedGraph, AnalyzedNode } from './analyze.js';
 import { contextOf, parameters } from './graph-edits.js';
 import { productsOf, usesMatrixUnits, type KernelTarget } from './kernel.js';
 import { LinearLayers, type Linear } from './linear-layers.js';
+import { roundToTf32 } from './tf32.js';
 
 /** Most places of a sequence: scores of a query are registers of its invocation. */
 const MOST_PLACES = 32;
@@ -54,27 +56,37 @@ function formOf(projections: readonly Projection[], target: KernelTarget): SelfA
     (shape) => shape.length === 4 && equal(shape[0]!, sequences) && shape[1] === length && shape[2] === heads,
   );
   const form = { length, features, heads, width, valueWidth };
-  return agree && selfAttentionCut(form, target) ? form : undefined;
+  const fits = selfAttentionCut(form, target) && (!usesMatrixUnits(target) || fitsSelfAttention(form));
+  return agree && fits ? form : undefined;
 }
 
 /** Parameters as the kernel reads them; the scale of the scores is the queries'. */
-function packed(form: SelfAttentionForm, projections: readonly Projection[], scale: number): Float32Array {
+function packed(
+  form: SelfAttentionForm,
+  projections: readonly Projection[],
+  scale: number,
+  onUnits: boolean,
+): Float32Array {
   const { features, heads, width, valueWidth } = form;
   const columns = attentionColumns(form);
+  const at = (k: number, head: number, part: number, i: number): number =>
+    k * columns + head * (2 * width + valueWidth) + part * width + i;
+  const layout = onUnits ? nativeAttentionLayout(form) : undefined;
   const data = new Float32Array((features + 1) * columns);
   projections.forEach(({ linear }, part) => {
     const size = [width, width, valueWidth][part]!;
     const factor = part === 0 ? scale : 1;
     const weight = linear.weight();
     for (let head = 0; head < heads; head++) {
-      const to = head * (2 * width + valueWidth) + part * width;
       for (let i = 0; i < size; i++) {
         const column = head * size + i;
-        for (let k = 0; k < features; k++) data[k * columns + to + i] = factor * weight[k * linear.n + column]!;
-        data[features * columns + to + i] = factor * (linear.bias?.[column] ?? 0);
+        for (let k = 0; k < features; k++)
+          data[layout?.weight(k, head, part, i) ?? at(k, head, part, i)] = factor * weight[k * linear.n + column]!;
+        data[layout?.bias(head, part, i) ?? at(features, head, part, i)] = factor * (linear.bias?.[column] ?? 0);
       }
     }
   });
+  if (layout) roundToTf32(data.subarray(0, layout.weights));
   return data;
 }
 
@@ -83,8 +95,9 @@ function packed(form: SelfAttentionForm, projections: readonly Projection[], sca
  * of the three lies in memory.
  */
 export function fuseSelfAttention(analyzed: AnalyzedGraph, target: KernelTarget): AnalyzedGraph {
-  // A software adapter pays for barriers; matrix units take the layers as products.
-  if (target.software || usesMatrixUnits(target) || productsOf(target) === 'float16') return analyzed;
+  // A software adapter pays for barriers; units of float16 take the layers as products.
+  if (target.software || productsOf(target) === 'float16') return analyzed;
+  const onUnits = usesMatrixUnits(target);
   const layers = new LinearLayers(analyzed);
   const types = new Map<string, ValueType>(analyzed.types);
   const known = new Map<string, Known>(analyzed.known);
@@ -101,7 +114,7 @@ export function fuseSelfAttention(analyzed: AnalyzedGraph, target: KernelTarget)
     const form = formOf(found, target);
     if (!form) continue;
     const name = `${node.name}/parameters`;
-    const tensor = parameters(packed(form, found, context.attributes.number('scale', 1)));
+    const tensor = parameters(packed(form, found, context.attributes.number('scale', 1), onUnits));
     types.set(name, { dtype: tensor.dtype, shape: tensor.dims });
     known.set(name, { kind: 'tensor', tensor });
     const fused: Node = {
@@ -114,7 +127,7 @@ export function fuseSelfAttention(analyzed: AnalyzedGraph, target: KernelTarget)
       attributes: {},
     };
     for (const { nodes } of found) for (const part of nodes) taken.add(part);
-    const operator = selfAttentionOperator(form);
+    const operator = selfAttentionOperator(form, onUnits);
     made.set(attention, {
       node: fused,
       operator,

@@ -1,5 +1,5 @@
 import { evaluate, linearIn, type Bindings, type Dim } from '../../graph/dim.js';
-import type { View } from '../../compile/view.js';
+import type { Word } from '../../compile/kernel.js';
 import type { Storage } from '../../compile/view.js';
 import { layoutParameters, PARAMETER_WINDOW_BYTES } from '../../../shaders/program.js';
 import type { DispatchGroup } from './schedule.js';
@@ -80,20 +80,16 @@ export class ParameterBlocks {
         const at = start + block * layout.words + layout.offsets.get(name)!;
         if (value === undefined) throw new Error(`${step.kernel}: parameter '${name}' has no value`);
         if (typeof value === 'object' && 'f32' in value) floats[at] = value.f32;
-        else if (typeof value === 'object' && 'start' in value) this.#start(at, value.start);
-        else if (Array.isArray(value)) (value as readonly Dim[]).forEach((dim, i) => this.#dim(at + i, dim));
-        else this.#dim(at, value as Dim);
+        else if (Array.isArray(value)) (value as readonly Word[]).forEach((word, i) => this.#word(at + i, word));
+        else this.#word(at, value as Word);
       }
     });
   }
 
-  #dim(at: number, dim: Dim): void {
-    if (typeof dim === 'number') this.#words[at] = dim;
-    else this.#dynamic.push({ at, dim, storage: undefined });
-  }
-
-  #start(at: number, view: View): void {
-    this.#dynamic.push({ at, dim: view.offset, storage: view.storage });
+  #word(at: number, word: Word): void {
+    if (typeof word === 'number') this.#words[at] = word;
+    else if ('start' in word) this.#dynamic.push({ at, dim: word.start.offset, storage: word.start.storage });
+    else this.#dynamic.push({ at, dim: word, storage: undefined });
   }
 
   /**

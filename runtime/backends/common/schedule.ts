@@ -35,7 +35,7 @@ export function groupSteps(
   steps: readonly Step[],
   kernelOf: (step: Step) => StepKernel,
   bufferKey: (storage: Storage) => string,
-  mostBlocks: (program: WebGpuProgram) => number = ({ fields }) => layoutParameters(fields).blocks,
+  mostBlocks: (program: WebGpuProgram, step: Step) => number = ({ fields }) => layoutParameters(fields).blocks,
 ): DispatchGroup[] {
   const levels = levelsOf(steps);
   const groups = new Map<
@@ -47,7 +47,7 @@ export function groupSteps(
     const buffers = step.operands.map((o) => bufferKey(o.view.storage)).join(',');
     const programs = [program, ...(dispatch.alternatives ?? []).map((a) => a.program)].map((p) => p.key).join('|');
     const base = `${levels[order]} ${programs} ${buffers}`;
-    const blocks = mostBlocks(program);
+    const blocks = mostBlocks(program, step);
     for (let split = 0; ; split++) {
       const key = `${base} ${split}`;
       const group = groups.get(key) ?? { stage: levels[order]!, order, program, steps: [] };

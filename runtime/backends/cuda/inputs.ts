@@ -109,8 +109,8 @@ export class WaveInputs {
           owners.push(q);
         }
         at += data.length * width;
+        if (at - offset - sent >= UPLOAD_BYTES) send(at - offset);
       }
-      if (at - offset - sent >= UPLOAD_BYTES) send(at - offset);
     });
     if (this.#plan.queries !== undefined) {
       let at = staging.address + offset + starts[this.#plan.inputs.length]!;

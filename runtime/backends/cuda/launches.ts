@@ -1,5 +1,5 @@
 import { layoutParameters, type WebGpuProgram } from '../../../shaders/program.js';
-import type { KernelTarget } from '../../compile/kernel.js';
+import type { KernelTarget, Step } from '../../compile/kernel.js';
 import type { Plan } from '../../compile/plan.js';
 import type { Storage } from '../../compile/view.js';
 import { evaluate, sum, type Bindings } from '../../graph/dim.js';
@@ -43,9 +43,10 @@ export function groupLaunches(
   target: KernelTarget,
   weightStretch: (storage: Storage) => number,
 ): DispatchGroup[] {
-  const mostOperands = Math.max(0, ...plan.program.steps.map((s) => s.operands.length)) + 1;
-  const most = ({ fields }: WebGpuProgram): number =>
-    Math.max(1, Math.floor((MOST_ARGUMENT_BYTES - PLACE_BYTES * mostOperands) / (4 * layoutParameters(fields).words)));
+  const most = ({ fields }: WebGpuProgram, { operands }: Step): number => {
+    const places = PLACE_BYTES * (operands.length + 1);
+    return Math.max(1, Math.floor((MOST_ARGUMENT_BYTES - places) / (4 * layoutParameters(fields).words)));
+  };
   return groupSteps(
     plan.program.steps,
     (step) => step.cuda?.(target) ?? step.webgpu(target),

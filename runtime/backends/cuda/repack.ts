@@ -1,3 +1,4 @@
+import { absorbLookups } from './absorb.js';
 import type { KernelTarget, Repacked, Step } from '../../compile/kernel.js';
 import type { Weight } from '../../compile/lower.js';
 import { roundToTf32 } from '../../compile/tf32.js';
@@ -33,7 +34,7 @@ export function repack(plan: Plan, target: KernelTarget): Plan {
   const { program } = plan;
   const held = new Map(program.weights.map((weight) => [weight.storage, weight]));
   const made: Weight[] = [];
-  const steps = program.steps.map((step): Step => {
+  const steps = absorbLookups(program, target).map((step): Step => {
     const kernel = step.cuda?.(target) ?? step.webgpu(target);
     const chosen = { webgpu: () => kernel, cuda: () => kernel };
     const { repacked: wanted } = kernel;

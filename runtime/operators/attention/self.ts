@@ -4,6 +4,9 @@ import {
   selfAttentionCut,
   type SelfAttentionForm,
 } from '../../../shaders/self_attention.js';
+import { NATIVE_BLOCKS, NATIVE_SEQUENCES, nativeSelfAttention } from '../../../shaders/self_attention_native.js';
+import type { WebGpuProgram } from '../../../shaders/program.js';
+import type { StepKernel } from '../../compile/kernel.js';
 import type { Lowering } from '../../compile/lowering.js';
 import { liesInFours } from '../../compile/view.js';
 import { evaluate, mul } from '../../graph/dim.js';
@@ -16,11 +19,32 @@ function sequencesAtOnce(rows: number, length: number): number {
   return Math.floor(rows / length);
 }
 
-function lower(lowering: Lowering, form: SelfAttentionForm): void {
+function lower(lowering: Lowering, form: SelfAttentionForm, onUnits: boolean): void {
   const { length, features, heads, width, valueWidth } = form;
-  const [x, weights, output] = [lowering.view(0), lowering.view(1), lowering.output(0)];
+  const [given, weights, output] = [lowering.view(0), lowering.view(1), lowering.output(0)];
+  // Matrix units' kernel reads four features at a time.
+  const x = onUnits && !liesInFours(given) ? lowering.dense(given) : given;
   const [sequences] = x.shape as [(typeof x.shape)[number]];
   const places = mul(sequences, length);
+  const kernelOf = (program: WebGpuProgram, held: number, most: number): StepKernel => ({
+    program,
+    dispatch: {
+      parameters: {
+        sequences,
+        weights_start: { start: weights },
+        x_start: { start: x },
+        x_sequence: x.strides[0]!,
+        x_place: x.strides[1]!,
+        x_feature: x.strides[2]!,
+        out_start: { start: output },
+        out_sequence: output.strides[0]!,
+        out_place: output.strides[1]!,
+        out_head: output.strides[2]!,
+        out_feature: output.strides[3]!,
+      },
+      workgroups: (bindings) => Math.min(most, Math.ceil(evaluate(sequences, bindings) / held)),
+    },
+  });
   lowering.emit({
     kernel: 'SelfAttention',
     operands: [
@@ -35,30 +59,17 @@ function lower(lowering: Lowering, form: SelfAttentionForm): void {
     bound: 'arithmetic',
     detail: `sequences=${sequences} places=${length} ${features}-${heads}x${width}`,
     webgpu(caps) {
+      if (onUnits) throw new Error('an attention in TF32 has no kernel for WebGPU');
       const cut = selfAttentionCut(form, caps)!;
       const held = sequencesAtOnce(cut.block.rows, length);
       const inFours = liesInFours(x) && features % 4 === 0;
       const program = selfAttention({ ...form, inFours, outFours: liesInFours(output), cut });
-      return {
-        program,
-        dispatch: {
-          parameters: {
-            sequences,
-            weights_start: { start: weights },
-            x_start: { start: x },
-            x_sequence: x.strides[0]!,
-            x_place: x.strides[1]!,
-            x_feature: x.strides[2]!,
-            out_start: { start: output },
-            out_sequence: output.strides[0]!,
-            out_place: output.strides[1]!,
-            out_head: output.strides[2]!,
-            out_feature: output.strides[3]!,
-          },
-          workgroups: (bindings) =>
-            Math.min(caps.maxWorkgroupsPerDimension, Math.ceil(evaluate(sequences, bindings) / held)),
-        },
-      };
+      return kernelOf(program, held, caps.maxWorkgroupsPerDimension);
+    },
+    cuda() {
+      if (!onUnits) return undefined;
+      // Few sequences are dealt to as many blocks as leave each something to do.
+      return kernelOf(nativeSelfAttention(form), NATIVE_SEQUENCES / 2, NATIVE_BLOCKS);
     },
   });
 }
@@ -66,8 +77,10 @@ function lower(lowering: Lowering, form: SelfAttentionForm): void {
 /**
  * SelfAttention(X, parameters) = softmax(Q K) V of X [sequences, places, features], with Q, K and V = X W + b, as
  * [sequences, places, heads, values]. The parameters are W [features, columns], the columns of a head together, queries
- * first, and b. What compile/self-attention.ts makes; no model has it.
+ * first, and b; on matrix units they lie as shaders/self_attention_native.ts has them. What compile/self-attention.ts makes; no
+ * model has it.
+ * @param onUnits computed in TF32 on the matrix units of CUDA.
  */
-export function selfAttentionOperator(form: SelfAttentionForm): Operator {
-  return fusedOperator('SelfAttention', (lowering) => lower(lowering, form));
+export function selfAttentionOperator(form: SelfAttentionForm, onUnits: boolean): Operator {
+  return fusedOperator('SelfAttention', (lowering) => lower(lowering, form, onUnits));
 }

@@ -1,4 +1,5 @@
 import { targetAttention } from '../../../shaders/target_attention.js';
+import { groupedTargetAttention } from '../../../shaders/target_attention_groups.js';
 import { MOST_ATTENTION_WORKGROUPS, targetAttentionHalves } from '../../../shaders/target_attention_halves.js';
 import { nativeTargetAttention } from '../../../shaders/target_attention_native.js';
 import type { LineActivation, TargetAttentionForm } from '../../../shaders/target_attention_parts.js';
@@ -6,14 +7,15 @@ import type { WebGpuProgram } from '../../../shaders/program.js';
 import {
   ROUNDED,
   usesMatrixUnits,
-  type DeviceCaps,
   type Operand,
+  type ParameterValue,
   type ProductPrecision,
+  type RowLookup,
   type StepKernel,
 } from '../../compile/kernel.js';
 import type { Lowering } from '../../compile/lowering.js';
-import { isAligned, liesInEights, reshapeView, type View } from '../../compile/view.js';
-import { equal, evaluate, mul, type Dim } from '../../graph/dim.js';
+import { deviceType, isAligned, liesInEights, reshapeView, type View } from '../../compile/view.js';
+import { equal, evaluate, mul, sub, type Dim } from '../../graph/dim.js';
 import { chainCode, type Chain } from '../elementwise/chain.js';
 import { trafficBytes } from '../elementwise/kernel.js';
 import { fusedOperator } from '../fused.js';
@@ -44,6 +46,53 @@ export interface TargetAttentionCall {
 interface Activated {
   readonly activation?: LineActivation;
   readonly scalars: Readonly<Record<string, number>>;
+}
+
+/** Blocks that fill any device of compute capability 9.0, a block a multiprocessor; each keeps the weights for its rows. */
+const MOST_BLOCKS = 132;
+
+/** A lookup of features of the keys, from `first` on. */
+interface KeyLookup extends RowLookup {
+  readonly first: number;
+}
+
+/** The lookups in the order of their features; undefined where they do not make up the keys [batch, length, width] exactly. */
+function lookupsOf(keys: View, lookups: readonly RowLookup[]): readonly KeyLookup[] | undefined {
+  const [, length, width] = keys.shape as [Dim, Dim, number];
+  const placed = lookups.map((lookup): KeyLookup | undefined => {
+    const { output, ids } = lookup;
+    const first = sub(output.offset, keys.offset);
+    const isPart =
+      output.shape.length === 3 &&
+      ids.shape.length === 2 &&
+      equal(output.shape[1]!, length) &&
+      output.strides.every((s, i) => equal(s, keys.strides[i]!));
+    return isPart && typeof first === 'number' ? { ...lookup, first } : undefined;
+  });
+  if (!placed.every((p) => p !== undefined)) return undefined;
+  placed.sort((a, b) => a.first - b.first);
+  let end = 0;
+  for (const { first, table } of placed) {
+    if (first !== end || typeof table.shape[1] !== 'number') return undefined;
+    end += table.shape[1];
+  }
+  return end === width && placed.length > 0 ? placed : undefined;
+}
+
+/** Parameters of a lookup, as shaders/target_attention_groups.ts names them. */
+function lookupParameters({ table, ids, first, size, rowRuns, code }: KeyLookup, i: number) {
+  const values: Record<string, ParameterValue> = {
+    ids_start: { start: ids },
+    ids_row: ids.strides[0]!,
+    ids_step: ids.strides[1]!,
+    start: { start: table },
+    row: table.strides[0]!,
+    first,
+    size,
+    row_runs: rowRuns,
+    code,
+  };
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [`table${i}_${name}`, value]));
 }
 
 function activationOf({ chain, lines }: HiddenFunctions, layer: string): Activated {
@@ -87,13 +136,19 @@ export function targetAttentionOperator(call: TargetAttentionCall): Operator {
       ...(two.activation ? { secondActivation: two.activation } : {}),
       ...finishForm(finish, others),
     };
-    const read = [keys, weights, c, q, ...others];
+    const beside = [weights, c, q, ...others];
+    const read = [keys, ...beside];
     const inHalves = products === 'float16';
     // Keys are factors of two products, the target of one.
     const rounds = (view: View): boolean =>
       inHalves && (view === q || (view === keys && width % 8 === 0 && liesInEights(keys)));
     const perKey = 2 * (width * first + first * second + second + width);
-    const kernelOf = (program: WebGpuProgram, caps: DeviceCaps, most = caps.maxWorkgroupsPerDimension): StepKernel => {
+    const operations = mul(batch, length * perKey);
+    const kernelOf = (
+      program: WebGpuProgram,
+      most: number,
+      more: Readonly<Record<string, ParameterValue>> = {},
+    ): StepKernel => {
       const place = (name: string, view: View, step: string): Record<string, Dim | { start: View }> => ({
         [`${name}_start`]: { start: view },
         [`${name}_row`]: view.strides[0]!,
@@ -113,6 +168,7 @@ export function targetAttentionOperator(call: TargetAttentionCall): Operator {
             ...Object.fromEntries(
               Object.entries({ ...one.scalars, ...two.scalars, ...finish?.scalars }).map(([n, f32]) => [n, { f32 }]),
             ),
+            ...more,
           },
           workgroups: (bindings) => Math.min(most, evaluate(batch, bindings)),
         },
@@ -124,23 +180,45 @@ export function targetAttentionOperator(call: TargetAttentionCall): Operator {
         ...read.map((view): Operand => ({ view, access: 'read', ...(rounds(view) ? { packed: ROUNDED } : {}) })),
         { view: output, access: 'write', ...(inHalves ? { packed: ROUNDED } : {}) },
       ],
-      cost: { operations: mul(batch, length * perKey), bytes: trafficBytes([...read, output]) },
+      cost: { operations, bytes: trafficBytes([...read, output]) },
       bound: 'arithmetic',
       detail: `keys=${length} ${width}-${first}-${second}-1`,
-      webgpu(target) {
-        if (!inHalves) return kernelOf(targetAttention({ ...form, length }), target);
+      webgpu({ maxWorkgroupsPerDimension: most }) {
+        if (!inHalves) return kernelOf(targetAttention({ ...form, length }), most);
         const [ofKeys, ofTarget, out] = [keys, q, output].map((v) => v.storage.type === 'f16') as [
           boolean,
           boolean,
           boolean,
         ];
         const stored = { keys: ofKeys, target: ofTarget, out };
-        return kernelOf(targetAttentionHalves({ ...form, length, stored }), target, MOST_ATTENTION_WORKGROUPS);
+        return kernelOf(targetAttentionHalves({ ...form, length, stored }), Math.min(most, MOST_ATTENTION_WORKGROUPS));
       },
       cuda(target) {
         if (!usesMatrixUnits(target)) return undefined;
-        const program = nativeTargetAttention({ ...form, length }, target.tf32!.workgroupBytes);
-        return program && kernelOf(program, target);
+        const { byGroups, workgroupBytes } = target.tf32!;
+        const grouped = byGroups ? groupedTargetAttention({ ...form, length }, [], workgroupBytes) : undefined;
+        if (grouped) return kernelOf(grouped, MOST_BLOCKS);
+        const program = nativeTargetAttention({ ...form, length }, workgroupBytes);
+        return program && kernelOf(program, target.maxWorkgroupsPerDimension);
+      },
+      absorb(given, target) {
+        const lookups = usesMatrixUnits(target) && target.tf32!.byGroups ? lookupsOf(keys, given) : undefined;
+        if (!lookups) return undefined;
+        const tables = lookups.map(({ ids }) => ({ ids: deviceType(ids.dtype) === 'i64' ? 'i64' : 'i32' }) as const);
+        const program = groupedTargetAttention({ ...form, length }, tables, target.tf32!.workgroupBytes);
+        if (!program) return undefined;
+        const [first, ...rest] = lookups.map(({ table }) => table) as [View, ...View[]];
+        const reads = [first, ...beside, ...lookups.map(({ ids }) => ids), ...rest];
+        const parameters = Object.assign({}, ...lookups.map((lookup, i) => lookupParameters(lookup, i)));
+        const moved = [...beside, ...lookups.flatMap((l) => [l.ids, l.output]), output];
+        return {
+          operands: [
+            ...reads.map((view) => ({ view, access: 'read' as const })),
+            { view: output, access: 'write' as const },
+          ],
+          cost: { operations, bytes: trafficBytes(moved) },
+          kernel: kernelOf(program, MOST_BLOCKS, parameters),
+        };
       },
     });
   });

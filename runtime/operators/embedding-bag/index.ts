@@ -1,10 +1,22 @@
+import { BAG_THREADS, nativeBag } from '../../../shaders/bag_native.js';
 import { INDEX_HELPERS } from '../../../shaders/indexed.js';
 import { enterRow, readFour, type FourType } from '../../../shaders/packed.js';
-import type { PackedUse } from '../../compile/kernel.js';
+import type { PackedUse, StepKernel } from '../../compile/kernel.js';
 import type { Lowering } from '../../compile/lowering.js';
 import { isWhole } from '../../compile/packed.js';
 import { deviceBytes, deviceType, isAligned, storedType, type View } from '../../compile/view.js';
-import { add, ceilDivide, divideExact, equal, mul, product, shapeText, sub, type Dim } from '../../graph/dim.js';
+import {
+  evaluate,
+  add,
+  ceilDivide,
+  divideExact,
+  equal,
+  mul,
+  product,
+  shapeText,
+  sub,
+  type Dim,
+} from '../../graph/dim.js';
 import { BRAID_DOMAIN } from '../composite.js';
 import { trafficBytes } from '../elementwise/kernel.js';
 import { placeOf, requireIndices } from '../indexing/gather.js';
@@ -29,6 +41,51 @@ function tableUse(table: View): { readonly packed: PackedUse; readonly fours: Fo
   if (stored === 'i8') return { packed, fours: stored };
   const isRun = equal(table.strides[1]!, 1) && divideExact(table.shape[1]!, 4) !== undefined && isAligned(table, [0]);
   return { packed, fours: isRun && (stored === 'f16' || stored === 'f32') ? stored : undefined };
+}
+
+/** What CUDA's own kernel for bags of one length reads and writes. */
+interface FixedBags {
+  readonly table: View;
+  readonly ids: View;
+  readonly output: View;
+  readonly mode: string;
+  readonly size: Dim;
+  readonly padding: Dim;
+  readonly code: number;
+  readonly rowRuns: Dim;
+}
+
+/** That kernel, where rows come in fours and all indices count alike. */
+function nativeKernel(bags: FixedBags, most: number): StepKernel | undefined {
+  const { table, ids, output, mode, size, padding, code, rowRuns } = bags;
+  const { fours } = tableUse(table);
+  if (!fours || mode === 'max') return undefined;
+  const [count, width] = output.shape as [Dim, Dim];
+  const lanes = mul(count, ceilDivide(width, FEATURES));
+  return {
+    program: nativeBag(fours, deviceType(ids.dtype) === 'i64' ? 'i64' : 'i32'),
+    dispatch: {
+      parameters: {
+        bags: count,
+        bag_length: ids.shape[1]!,
+        width,
+        averages: mode === 'mean' ? 1 : 0,
+        padding,
+        size,
+        row_runs: rowRuns,
+        code,
+        table_start: { start: table },
+        table_row: table.strides[0]!,
+        ids_start: { start: ids },
+        ids_row: ids.strides[0]!,
+        ids_step: ids.strides[1]!,
+        out_start: { start: output },
+        out_row: output.strides[0]!,
+        out_step: output.strides[1]!,
+      },
+      workgroups: (bindings) => Math.min(most, Math.ceil(evaluate(lanes, bindings) / BAG_THREADS)),
+    },
+  };
 }
 
 interface Form {
@@ -163,8 +220,11 @@ const EMBEDDING_BAG: Operator = {
       const before = previous;
       const { packed, fours } = tableUse(view);
       const names = Array.from({ length: FEATURES }, (_, q) => `min(c1 * ${FEATURES}u + ${q}u, p.features - 1u)`);
-      lowering.emit(
-        indexedStep({
+      const isFixed = fixed !== undefined && !samples && parts.length === 1;
+      const whole = { table: view, ids, output, mode, size, padding, code, rowRuns };
+      lowering.emit({
+        ...(isFixed ? { cuda: (caps) => nativeKernel(whole, caps.maxWorkgroupsPerDimension) } : {}),
+        ...indexedStep({
           name: 'EmbeddingBag',
           variant: [
             mode,
@@ -244,7 +304,7 @@ const EMBEDDING_BAG: Operator = {
 ${names.map((f, q) => `    if (c1 * ${FEATURES}u + ${q}u < p.features) { ${at('out', ['c0', f])} = result.${'xyzw'[q]}; }`).join('\n')}`;
           },
         }),
-      );
+      });
       previous = into;
     });
   },

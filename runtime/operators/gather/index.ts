@@ -1,10 +1,11 @@
 import { gather } from '../../../shaders/gather.js';
+import { LOOKUP_THREADS, nativeLookup } from '../../../shaders/lookup_native.js';
 import { flatWorkgroupSize } from '../../../shaders/program.js';
 import type { Lowering, TablePart } from '../../compile/lowering.js';
-import { ROUNDED, type PackedUse, type Step } from '../../compile/kernel.js';
+import { ROUNDED, type PackedUse, type Step, type StepKernel } from '../../compile/kernel.js';
 import { isWhole, ROW_HEADER_BYTES } from '../../compile/packed.js';
 import { collapse, deviceBytes, deviceType, elementsOf, pickView, storedType, type View } from '../../compile/view.js';
-import { add, ceilDivide, compare, divideExact, equal, mul, product, type Dim } from '../../graph/dim.js';
+import { add, ceilDivide, compare, divideExact, equal, evaluate, mul, product, type Dim } from '../../graph/dim.js';
 import { sizeOf } from '../../graph/tensor.js';
 import { flatWorkgroups } from '../elementwise/kernel.js';
 import { knownDims } from '../elementwise/fold.js';
@@ -77,6 +78,44 @@ function runsOf({ data: { view }, indices, output, axis, addend }: Omit<GatherCa
   };
 }
 
+/**
+ * CUDA's own kernel, where indices that lie evenly pick rows whose elements lie together, and nothing is added: as
+ * shaders/lookup_native.ts has it.
+ * @param vectors rows come in fours.
+ */
+function nativeKernel(call: GatherCall, vectors: boolean): StepKernel | undefined {
+  const { data, indices, output, addend, size, rowRuns, code } = call;
+  const { run, runStrides, shape, strides, repeats } = runsOf(call);
+  const stored = storedType(data.view);
+  const inOrder = equal(run, 1) || runStrides.slice(0, 2).every((s) => equal(s, 1));
+  if (addend || shape.length > 1 || repeats !== 1 || !inOrder || call.axis !== 0) return undefined;
+  if (stored !== 'f32' && !(vectors && (stored === 'f16' || stored === 'i8'))) return undefined;
+  const count = product(shape);
+  const parts = mul(count, vectors ? divideExact(run, 4)! : run);
+  return {
+    program: nativeLookup(stored, deviceType(indices.dtype) === 'i64' ? 'i64' : 'i32'),
+    dispatch: {
+      parameters: {
+        count,
+        width: run,
+        fours: vectors ? 1 : 0,
+        first: data.first,
+        held: data.count,
+        size,
+        row_runs: rowRuns,
+        code,
+        table_start: { start: data.view },
+        table_row: data.view.strides[0]!,
+        ids_start: { start: indices },
+        ids_row: strides[1]![0] ?? 0,
+        out_start: { start: output },
+        out_row: strides[2]![0] ?? 0,
+      },
+      workgroups: (bindings) => Math.min(MOST_WORKGROUPS, Math.ceil(evaluate(parts, bindings) / LOOKUP_THREADS)),
+    },
+  };
+}
+
 /** A lookup reads halves wherever they lie, and codes where an index picks a whole row of them. */
 function packedUse({ data: { view }, axis }: GatherCall, repeats: Dim): PackedUse {
   return { as: 'table', types: axis === 0 && repeats === 1 && isWhole(view) ? ['f16', 'i8'] : ['f16'] };
@@ -100,8 +139,12 @@ export function gatherStep(call: GatherCall): Omit<Step, 'node'> {
     mul(elementsOf(output), deviceBytes(stored) + deviceBytes(storedType(output))),
     mul(elementsOf(indices), header + deviceBytes(indexType)),
   );
+  const isRows = axis === 0 && !addend && data.first === 0 && equal(data.count, call.size) && view.shape.length === 2;
   return {
     kernel: addend ? 'Gather+Add' : 'Gather',
+    ...(isRows && vectors && stored === 'f32'
+      ? { lookup: { table: view, ids: indices, output, size: call.size, rowRuns: call.rowRuns, code: call.code } }
+      : {}),
     operands: [
       { view, access: 'read', packed: packedUse(call, repeats) },
       { view: indices, access: 'read' },
@@ -111,6 +154,7 @@ export function gatherStep(call: GatherCall): Omit<Step, 'node'> {
     cost: { operations: 0, bytes: moved },
     bound: 'memory',
     detail: `axis=${axis}${data.first === 0 ? '' : ` from row ${data.first}`}`,
+    cuda: () => nativeKernel(call, vectors),
     webgpu(caps) {
       const workgroupSize = flatWorkgroupSize(caps.maxWorkgroupInvocations);
       // A software adapter has no neighbours to read with: one invocation an index reads its own line.

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fitsUnits, unitAt, unitsLayout } from '../../../../shaders/perceptron_native.js';
+import { nativeAttentionLayout } from '../../../../shaders/self_attention_native.js';
 import { roundToTf32 } from '../../../../runtime/compile/tf32.js';
 import { evaluateGraph, GraphEngine, type Backend } from '../../../../runtime/index.js';
 import { Random, SEED } from '../../../support/cases.js';
@@ -35,6 +36,22 @@ describe('parameters of perceptrons on matrix units', () => {
     expect(fitsUnits([{ k: 24, n: 64 }], true, 232_448)).toBe(false);
     expect(fitsUnits([{ k: 64, n: 72 }], true, 232_448)).toBe(false);
     expect(fitsUnits([...layers, { k: 64, n: 64 }], true, 232_448)).toBe(false);
+  });
+});
+
+describe('parameters of attention on matrix units', () => {
+  it('have a place for each weight and bias, and no two the same', () => {
+    const form = { length: 5, features: 48, heads: 4, width: 8, valueWidth: 8 };
+    const { weight, bias, weights, total } = nativeAttentionLayout(form);
+    const places = new Set<number>();
+    for (let head = 0; head < 4; head++)
+      for (let part = 0; part < 3; part++)
+        for (let column = 0; column < 8; column++) {
+          places.add(bias(head, part, column));
+          for (let feature = 0; feature < 48; feature++) places.add(weight(feature, head, part, column));
+        }
+    expect([weights, total]).toEqual([48 * 96, 49 * 96]);
+    expect([places.size, Math.min(...places), Math.max(...places)]).toEqual([total, 0, total - 1]);
   });
 });
 
