@@ -43,12 +43,15 @@ export function interactionPlace(
   return { tile: (row * (row + 1)) / 2 + column, at: 4 * Math.floor(first / groups) + Math.floor(second / groups) };
 }
 
+/** Tiles and parts of their sums: memory is what limits the workgroups that run at once, so that each has many invocations. */
+const MOST_PARTS = 256;
+
 /** Invocations: parts of each tile's sums, as many as a workgroup of common size has. */
 function cutOf({ vectors, width }: Pick<InteractionOptions, 'vectors' | 'width'>): { threads: number; slices: number } {
   const tiles = interactionTiles(vectors);
   const steps = Math.ceil(width / 4);
   let slices = 1;
-  while (2 * slices * tiles <= 128 && 2 * slices <= steps) slices *= 2;
+  while (2 * slices * tiles <= MOST_PARTS && 2 * slices <= steps) slices *= 2;
   return { threads: Math.min(256, Math.ceil((tiles * slices) / 32) * 32), slices };
 }
 

@@ -47,8 +47,8 @@ const STEPS = 8;
 const MOST_FOURS = 3;
 /** Rows of a workgroup: whole sequences. */
 const ROWS = 64;
-/** Workgroup memory that leaves room for others, where one head does not need more. */
-const ENOUGH_BYTES = 36_864;
+/** Workgroup memory that leaves room for a second workgroup where Vulkan has 48 KiB for all of a multiprocessor's; more where one head needs it. */
+const ENOUGH_BYTES = 24_576;
 
 /** Vectors of 4 of a head's query, key and value of a place. */
 function headFours({ width, valueWidth }: SelfAttentionForm): number {
