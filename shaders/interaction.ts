@@ -57,12 +57,15 @@ function strideOf(width: number): number {
   return Math.ceil(width / 4) | 1;
 }
 
-/** Workgroup memory in vectors of 4: of a row, or of the partial sums. */
-function sizeOf(options: Pick<InteractionOptions, 'vectors' | 'width'>): number {
+/**
+ * Workgroup memory in vectors of 4: of a row, or of the partial sums. Where vectors are halves, in what holds 4 of them; a
+ * vector of partial sums takes two.
+ */
+function sizeOf(options: Pick<InteractionOptions, 'vectors' | 'width'>, inHalves = false): number {
   const { vectors, width } = options;
   return Math.max(
     4 * interactionGroups(vectors) * strideOf(width),
-    4 * interactionTiles(vectors) * cutOf(options).slices,
+    (inHalves ? 8 : 4) * interactionTiles(vectors) * cutOf(options).slices,
   );
 }
 
@@ -88,6 +91,8 @@ export function interactionNeeds(options: Pick<InteractionOptions, 'vectors' | '
  */
 export function interaction(options: InteractionOptions): WebGpuProgram {
   const { vectors, width, copies, columns, aligned, inHalves, outHalves } = options;
+  /** Four features as they are in workgroup memory. */
+  const held = inHalves ? 'vec2<u32>' : 'vec4<f32>';
   const [stored, given] = [outHalves ? 'f16' : 'f32', inHalves ? 'f16' : 'f32'] as const;
   const { threads, slices } = cutOf(options);
   const [groups, tiles] = [interactionGroups(vectors), interactionTiles(vectors)];
@@ -102,16 +107,20 @@ export function interaction(options: InteractionOptions): WebGpuProgram {
   const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
   const fours = range(4);
   const copy = (i: number): string => `    for (var f = thread; f < ${width}u; f += ${threads}u) {
-      line[blocks[z].copy${i}_to + f] = memory[blocks[z].copy${i}_from * ${stride}u + f / 4u][f % 4u];
+      line[blocks[z].copy${i}_to + f] = held(blocks[z].copy${i}_from * ${stride}u + f / 4u)[f % 4u];
     }`;
   const word = (f: number): string =>
     `select(0.0, x[at + min(feature + ${f}u, ${width - 1}u) * blocks[z].x_feature], feature + ${f}u < ${width}u)`;
-  const four = aligned ? readFour('x', given, 'at', 'feature') : `vec4<f32>(${fours.map(word).join(', ')})`;
+  const four = inHalves
+    ? 'x[(at + feature) / 4u]'
+    : aligned
+      ? readFour('x', given, 'at', 'feature')
+      : `vec4<f32>(${fours.map(word).join(', ')})`;
   // All loads of an invocation are on their way before the first is waited for.
   const rounds = range(Math.ceil((vectors * steps) / threads));
   const guarded = (r: number, code: string): string =>
     (r + 1) * threads <= vectors * steps ? code : `if (e${r} < ${vectors * steps}u) { ${code} }`;
-  const before = rounds.map((r) => `let e${r} = thread + ${r * threads}u; var v${r} = vec4<f32>();`);
+  const before = rounds.map((r) => `let e${r} = thread + ${r * threads}u; var v${r} = ${held}();`);
   const fetch = rounds.map((r) =>
     guarded(r, `v${r} = load(z, x_at + (e${r} / ${steps}u) * blocks[z].x_vector, (e${r} % ${steps}u) * 4u);`),
   );
@@ -129,9 +138,9 @@ export function interaction(options: InteractionOptions): WebGpuProgram {
   const collect = (r: number): string =>
     isMine(
       r,
-      `var sum = memory[thread + ${r * threads}u];
+      `var sum = part(thread + ${r * threads}u);
       ${range(slices - 1)
-        .map((i) => `sum += memory[thread + ${(i + 1) * 4 * tiles + r * threads}u];`)
+        .map((i) => `sum += part(thread + ${(i + 1) * 4 * tiles + r * threads}u);`)
         .join(' ')}
       ${fours.map((c) => `if (places${r}.${'xyzw'[c]} != ${NOWHERE}u) { line[places${r}.${'xyzw'[c]}] = sum.${'xyzw'[c]}; }`).join('\n      ')}`,
     );
@@ -141,9 +150,21 @@ ${declareParameters(fields)}
 ${aligned ? declareReadFours(1, 'x', given) : declareStorage(1, 'x', 'f32', 'read')}
 ${declareStorage(2, 'places', 'u32', 'read')}
 ${declareMade(3, 'out', stored, false)}
-var<workgroup> memory: array<vec4<f32>, ${sizeOf(options)}>;
+var<workgroup> memory: array<${held}, ${sizeOf(options, inHalves)}>;
 var<workgroup> line: array<f32, ${columns}>;
-fn load(z: u32, at: u32, feature: u32) -> vec4<f32> { return ${four}; }
+fn load(z: u32, at: u32, feature: u32) -> ${held} { return ${four}; }
+${
+  inHalves
+    ? `fn held(at: u32) -> vec4<f32> { return vec4<f32>(unpack2x16float(memory[at].x), unpack2x16float(memory[at].y)); }
+fn part(at: u32) -> vec4<f32> { return bitcast<vec4<f32>>(vec4<u32>(memory[2u * at], memory[2u * at + 1u])); }
+fn put_part(at: u32, sums: vec4<f32>) {
+  memory[2u * at] = bitcast<vec2<u32>>(sums.xy);
+  memory[2u * at + 1u] = bitcast<vec2<u32>>(sums.zw);
+}`
+    : `fn held(at: u32) -> vec4<f32> { return memory[at]; }
+fn part(at: u32) -> vec4<f32> { return memory[at]; }
+fn put_part(at: u32, sums: vec4<f32>) { memory[at] = sums; }`
+}
 @compute @workgroup_size(${threads})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
   let z = group.z;
@@ -173,14 +194,14 @@ ${fours.map((r) => `    var s${r} = vec4<f32>();`).join('\n')}
       let a_at = tile_row * ${stride}u;
       let b_at = tile_column * ${stride}u;
       for (var step_at = slice * ${Math.ceil(steps / slices)}u; step_at < min((slice + 1u) * ${Math.ceil(steps / slices)}u, ${steps}u); step_at++) {
-${fours.map((r) => `        let a${r} = memory[a_at + ${r * groups * stride}u + step_at];`).join('\n')}
-${fours.map((c) => `        let b${c} = memory[b_at + ${c * groups * stride}u + step_at];`).join('\n')}
+${fours.map((r) => `        let a${r} = held(a_at + ${r * groups * stride}u + step_at);`).join('\n')}
+${fours.map((c) => `        let b${c} = held(b_at + ${c * groups * stride}u + step_at);`).join('\n')}
 ${fours.map((r) => `        s${r} += vec4<f32>(${fours.map((c) => `dot(a${r}, b${c})`).join(', ')});`).join('\n')}
       }
     }
     workgroupBarrier();
     if (slice < ${slices}u) {
-${fours.map((r) => `      memory[(slice * 4u + ${r}u) * ${tiles}u + tile] = s${r};`).join('\n')}
+${fours.map((r) => `      put_part((slice * 4u + ${r}u) * ${tiles}u + tile, s${r});`).join('\n')}
     }
     workgroupBarrier();
 ${made.map((r) => `    { ${collect(r)} }`).join('\n')}
