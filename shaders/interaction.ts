@@ -43,15 +43,18 @@ export function interactionPlace(
   return { tile: (row * (row + 1)) / 2 + column, at: 4 * Math.floor(first / groups) + Math.floor(second / groups) };
 }
 
-/** Tiles and parts of their sums: memory is what limits the workgroups that run at once, so that each has many invocations. */
-const MOST_PARTS = 256;
-
-/** Invocations: parts of each tile's sums, as many as a workgroup of common size has. */
-function cutOf({ vectors, width }: Pick<InteractionOptions, 'vectors' | 'width'>): { threads: number; slices: number } {
+/**
+ * Invocations: parts of each tile's sums. Workgroup memory is what limits how many workgroups run at once: a row of float32 takes
+ * so much that each has many invocations, a row of halves leaves room for more workgroups of fewer.
+ */
+function cutOf({ vectors, width, inHalves }: Pick<InteractionOptions, 'vectors' | 'width' | 'inHalves'>): {
+  threads: number;
+  slices: number;
+} {
   const tiles = interactionTiles(vectors);
   const steps = Math.ceil(width / 4);
   let slices = 1;
-  while (2 * slices * tiles <= MOST_PARTS && 2 * slices <= steps) slices *= 2;
+  while (2 * slices * tiles <= (inHalves ? 128 : 256) && 2 * slices <= steps) slices *= 2;
   return { threads: Math.min(256, Math.ceil((tiles * slices) / 32) * 32), slices };
 }
 
@@ -60,12 +63,15 @@ function strideOf(width: number): number {
   return Math.ceil(width / 4) | 1;
 }
 
-/** Workgroup memory in vectors of 4: of a row, or of the partial sums. */
-function sizeOf(options: Pick<InteractionOptions, 'vectors' | 'width'>): number {
-  const { vectors, width } = options;
+/**
+ * Workgroup memory in vectors of 4: of a row, or of the partial sums. Where vectors are halves, in what holds 4 of them; a
+ * vector of partial sums takes two.
+ */
+function sizeOf(options: Pick<InteractionOptions, 'vectors' | 'width' | 'inHalves'>): number {
+  const { vectors, width, inHalves } = options;
   return Math.max(
     4 * interactionGroups(vectors) * strideOf(width),
-    4 * interactionTiles(vectors) * cutOf(options).slices,
+    (inHalves ? 8 : 4) * interactionTiles(vectors) * cutOf(options).slices,
   );
 }
 
@@ -75,12 +81,13 @@ function sizeOf(options: Pick<InteractionOptions, 'vectors' | 'width'>): number 
  */
 export const MOST_INTERACTION_WORKGROUPS = 1056;
 
-/** What a workgroup needs. */
+/** What a workgroup needs where vectors are float32, and at most where they are halves. */
 export function interactionNeeds(options: Pick<InteractionOptions, 'vectors' | 'width' | 'columns'>): {
   readonly threads: number;
   readonly bytes: number;
 } {
-  return { threads: cutOf(options).threads, bytes: 16 * sizeOf(options) + 4 * options.columns };
+  const form = { ...options, inHalves: false };
+  return { threads: cutOf(form).threads, bytes: 16 * sizeOf(form) + 4 * options.columns };
 }
 
 /**
@@ -91,6 +98,8 @@ export function interactionNeeds(options: Pick<InteractionOptions, 'vectors' | '
  */
 export function interaction(options: InteractionOptions): WebGpuProgram {
   const { vectors, width, copies, columns, aligned, inHalves, outHalves } = options;
+  /** Four features as they are in workgroup memory. */
+  const held = inHalves ? 'vec2<u32>' : 'vec4<f32>';
   const [stored, given] = [outHalves ? 'f16' : 'f32', inHalves ? 'f16' : 'f32'] as const;
   const { threads, slices } = cutOf(options);
   const [groups, tiles] = [interactionGroups(vectors), interactionTiles(vectors)];
@@ -105,16 +114,20 @@ export function interaction(options: InteractionOptions): WebGpuProgram {
   const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
   const fours = range(4);
   const copy = (i: number): string => `    for (var f = thread; f < ${width}u; f += ${threads}u) {
-      line[blocks[z].copy${i}_to + f] = memory[blocks[z].copy${i}_from * ${stride}u + f / 4u][f % 4u];
+      line[blocks[z].copy${i}_to + f] = held(blocks[z].copy${i}_from * ${stride}u + f / 4u)[f % 4u];
     }`;
   const word = (f: number): string =>
     `select(0.0, x[at + min(feature + ${f}u, ${width - 1}u) * blocks[z].x_feature], feature + ${f}u < ${width}u)`;
-  const four = aligned ? readFour('x', given, 'at', 'feature') : `vec4<f32>(${fours.map(word).join(', ')})`;
+  const four = inHalves
+    ? 'x[(at + feature) / 4u]'
+    : aligned
+      ? readFour('x', given, 'at', 'feature')
+      : `vec4<f32>(${fours.map(word).join(', ')})`;
   // All loads of an invocation are on their way before the first is waited for.
   const rounds = range(Math.ceil((vectors * steps) / threads));
   const guarded = (r: number, code: string): string =>
     (r + 1) * threads <= vectors * steps ? code : `if (e${r} < ${vectors * steps}u) { ${code} }`;
-  const before = rounds.map((r) => `let e${r} = thread + ${r * threads}u; var v${r} = vec4<f32>();`);
+  const before = rounds.map((r) => `let e${r} = thread + ${r * threads}u; var v${r} = ${held}();`);
   const fetch = rounds.map((r) =>
     guarded(r, `v${r} = load(z, x_at + (e${r} / ${steps}u) * blocks[z].x_vector, (e${r} % ${steps}u) * 4u);`),
   );
@@ -132,9 +145,9 @@ export function interaction(options: InteractionOptions): WebGpuProgram {
   const collect = (r: number): string =>
     isMine(
       r,
-      `var sum = memory[thread + ${r * threads}u];
+      `var sum = part(thread + ${r * threads}u);
       ${range(slices - 1)
-        .map((i) => `sum += memory[thread + ${(i + 1) * 4 * tiles + r * threads}u];`)
+        .map((i) => `sum += part(thread + ${(i + 1) * 4 * tiles + r * threads}u);`)
         .join(' ')}
       ${fours.map((c) => `if (places${r}.${'xyzw'[c]} != ${NOWHERE}u) { line[places${r}.${'xyzw'[c]}] = sum.${'xyzw'[c]}; }`).join('\n      ')}`,
     );
@@ -144,9 +157,21 @@ ${declareParameters(fields)}
 ${aligned ? declareReadFours(1, 'x', given) : declareStorage(1, 'x', 'f32', 'read')}
 ${declareStorage(2, 'places', 'u32', 'read')}
 ${declareMade(3, 'out', stored, false)}
-var<workgroup> memory: array<vec4<f32>, ${sizeOf(options)}>;
+var<workgroup> memory: array<${held}, ${sizeOf(options)}>;
 var<workgroup> line: array<f32, ${columns}>;
-fn load(z: u32, at: u32, feature: u32) -> vec4<f32> { return ${four}; }
+fn load(z: u32, at: u32, feature: u32) -> ${held} { return ${four}; }
+${
+  inHalves
+    ? `fn held(at: u32) -> vec4<f32> { return vec4<f32>(unpack2x16float(memory[at].x), unpack2x16float(memory[at].y)); }
+fn part(at: u32) -> vec4<f32> { return bitcast<vec4<f32>>(vec4<u32>(memory[2u * at], memory[2u * at + 1u])); }
+fn put_part(at: u32, sums: vec4<f32>) {
+  memory[2u * at] = bitcast<vec2<u32>>(sums.xy);
+  memory[2u * at + 1u] = bitcast<vec2<u32>>(sums.zw);
+}`
+    : `fn held(at: u32) -> vec4<f32> { return memory[at]; }
+fn part(at: u32) -> vec4<f32> { return memory[at]; }
+fn put_part(at: u32, sums: vec4<f32>) { memory[at] = sums; }`
+}
 @compute @workgroup_size(${threads})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
   let z = group.z;
@@ -176,14 +201,14 @@ ${fours.map((r) => `    var s${r} = vec4<f32>();`).join('\n')}
       let a_at = tile_row * ${stride}u;
       let b_at = tile_column * ${stride}u;
       for (var step_at = slice * ${Math.ceil(steps / slices)}u; step_at < min((slice + 1u) * ${Math.ceil(steps / slices)}u, ${steps}u); step_at++) {
-${fours.map((r) => `        let a${r} = memory[a_at + ${r * groups * stride}u + step_at];`).join('\n')}
-${fours.map((c) => `        let b${c} = memory[b_at + ${c * groups * stride}u + step_at];`).join('\n')}
+${fours.map((r) => `        let a${r} = held(a_at + ${r * groups * stride}u + step_at);`).join('\n')}
+${fours.map((c) => `        let b${c} = held(b_at + ${c * groups * stride}u + step_at);`).join('\n')}
 ${fours.map((r) => `        s${r} += vec4<f32>(${fours.map((c) => `dot(a${r}, b${c})`).join(', ')});`).join('\n')}
       }
     }
     workgroupBarrier();
     if (slice < ${slices}u) {
-${fours.map((r) => `      memory[(slice * 4u + ${r}u) * ${tiles}u + tile] = s${r};`).join('\n')}
+${fours.map((r) => `      put_part((slice * 4u + ${r}u) * ${tiles}u + tile, s${r});`).join('\n')}
     }
     workgroupBarrier();
 ${made.map((r) => `    { ${collect(r)} }`).join('\n')}

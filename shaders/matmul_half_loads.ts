@@ -7,8 +7,8 @@ export interface HalfLoads {
   readonly enter: string;
   /** Starts the loads of the step at `k_next`. Nothing uses what they bring before `put`. */
   readonly fetch: string;
-  /** Puts the step at `k_put` into workgroup memory as halves, from strip `strip0` of 16 lines on. */
-  put(strip0?: string): string;
+  /** Puts the step at `k_put` into workgroup memory as halves. */
+  readonly put: string;
 }
 
 /** How the elements of an operand lie: float32; float16, of which 4 begin on a multiple of 4; or 8 on one of 8. */
@@ -104,18 +104,16 @@ export function halfLoads(options: HalfLoadsOptions): HalfLoads {
     const isWhole = isAcross || (edge === 'fours' && each === 4);
     return isWhole ? `select(${type}(), ${register(u, p)}, ${k} < k)` : `${kind}_before(${register(u, p)}, ${k}, k)`;
   };
-  const put = (strip0: string): string[] =>
-    rounds.map((u) => {
-      const strip = `${strip0 === '' ? '' : `${strip0} + `}${line(u)} / ${SIDE}u`;
-      const lineAt = `${o}_tile[${strip}][${line(u)} % ${SIDE}u * ${pitch}u`;
-      const both = parts.map((p) => value(u, p)).join(', ');
-      const eight = kind === 'f32' ? `halves(${both})` : kind === 'fours' ? `vec4<u32>(${both})` : both;
-      const store =
-        kind === 'words'
-          ? `${lineAt} + ${runOf(u)} / 4u][${runOf(u)} % 4u] = pack2x16float(${value(u, 0)});`
-          : `${lineAt} + ${runOf(u)}] = ${eight};`;
-      return `${(u + 1) * threads > units ? `if (${unit(u)} < ${units}u) ` : ''}{ ${store} }`;
-    });
+  const put = rounds.map((u) => {
+    const lineAt = `${o}_tile[${line(u)} / ${SIDE}u][${line(u)} % ${SIDE}u * ${pitch}u`;
+    const both = parts.map((p) => value(u, p)).join(', ');
+    const eight = kind === 'f32' ? `halves(${both})` : kind === 'fours' ? `vec4<u32>(${both})` : both;
+    const store =
+      kind === 'words'
+        ? `${lineAt} + ${runOf(u)} / 4u][${runOf(u)} % 4u] = pack2x16float(${value(u, 0)});`
+        : `${lineAt} + ${runOf(u)}] = ${eight};`;
+    return `${(u + 1) * threads > units ? `if (${unit(u)} < ${units}u) ` : ''}{ ${store} }`;
+  });
   const text = (lines: readonly string[]): string => lines.map((l) => `      ${l}`).join('\n');
-  return { enter: text(enter), fetch: text(fetch), put: (strip0 = '') => text(put(strip0)) };
+  return { enter: text(enter), fetch: text(fetch), put: text(put) };
 }

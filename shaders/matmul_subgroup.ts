@@ -16,8 +16,6 @@ export interface SubgroupTile {
   readonly tileK: number;
   readonly subgroupM: number;
   readonly subgroupN: number;
-  /** Steps that are in workgroup memory: with two, one is put there while the other is multiplied, at one barrier a step. */
-  readonly buffers: 1 | 2;
   /** How k ends in a step. */
   readonly edge: KEdge;
   readonly a: Exclude<Loads, 'across'>;
@@ -37,12 +35,25 @@ export function subgroupThreads({ tileM, tileN, subgroupM, subgroupN }: Subgroup
 }
 
 /** Bytes of workgroup memory. */
-export function subgroupBytes(tile: SubgroupTile): number {
-  const { tileM, tileN, tileK, subgroupN, buffers, b } = tile;
-  const subgroups = subgroupThreads(tile) / SUBGROUP;
+export function subgroupBytes({ tileM, tileN, tileK, b }: SubgroupTile): number {
   const pitch = pitchOf(tileK);
-  const staged = tileM * pitch + (b === 'across' ? tileK * pitchOf(tileN) : tileN * pitch);
-  return 16 * buffers * staged + 4 * subgroups * SIDE * resultPitch(subgroupN);
+  return 16 * (tileM * pitch + (b === 'across' ? tileK * pitchOf(tileN) : tileN * pitch));
+}
+
+/**
+ * Strips of operands that take a subgroup's results, a matrix of 16 x 16 float32 each, in rows of 4 vectors: of A, and of B where
+ * its lines lie along k. Matrices that are stored together stand side by side.
+ */
+function resultStrips(tile: SubgroupTile): { readonly ofA: number; readonly together: number } {
+  const { tileM, tileN, tileK, subgroupN, b } = tile;
+  const subgroups = subgroupThreads(tile) / SUBGROUP;
+  const share = (strips: number): number => Math.floor(strips / subgroups);
+  const ofA = share(tileM / SIDE);
+  const all = ofA + (b === 'across' ? 0 : share(tileN / SIDE));
+  const columns = subgroupN / SIDE;
+  const together = [8, 4, 2, 1].find((n) => n <= all && columns % n === 0);
+  if (together === undefined || pitchOf(tileK) < SIDE / 4) throw new Error('a tile has no room for its results');
+  return { ofA: Math.min(ofA, together), together };
 }
 
 /** Vectors of halves from a line of a tile to the next: odd, so that eight lines begin in different banks. */
@@ -51,14 +62,13 @@ function pitchOf(elements: number): number {
   return vectors % 2 === 0 ? vectors + 1 : vectors;
 }
 
-/** Elements from a row of results to the next. */
-function resultPitch(subgroupN: number): number {
-  return subgroupN + 4;
-}
-
-/** See SubgroupTile. Loads of a step are on their way while the subgroups multiply the one before. */
+/**
+ * See SubgroupTile. Loads of a step are on their way while the subgroups multiply the one before: they start in front of the
+ * barrier, behind which a compiler could put them off until they are used. Results go through the memory of the operands: an
+ * H100 gives a multiprocessor's workgroups some 48 KiB in all, so that what one takes decides how many there are.
+ */
 export function subgroup(tile: SubgroupTile, parts: Parts): { shape: string; source: string } {
-  const { tileM, tileN, tileK, subgroupM, subgroupN, buffers, edge } = tile;
+  const { tileM, tileN, tileK, subgroupM, subgroupN, edge } = tile;
   const threads = subgroupThreads(tile);
   const subgroupsN = tileN / subgroupN;
   const isAcross = tile.b === 'across';
@@ -76,41 +86,43 @@ export function subgroup(tile: SubgroupTile, parts: Parts): { shape: string; sou
     pitch: isAcross ? acrossPitch : pitch,
   });
   const [rows, columns] = [range(subgroupM / SIDE), range(subgroupN / SIDE)];
-  const parts16 = range(tileK / SIDE);
-  const strips = { a: tileM / SIDE, b: (isAcross ? tileK : tileN) / SIDE };
-  /** The strips of an operand begin there in the step that is multiplied. */
-  const from = (o: 'a' | 'b'): string => (buffers === 1 ? '' : ` + now * ${strips[o]}u`);
+  const sixteens = range(tileK / SIDE);
   const load = (side: string, order: string, from: string, offset: string, stride: number): string =>
     `subgroupMatrixLoad<subgroup_matrix_${side}<f16, ${SIDE}, ${SIDE}>, ${order}>(&${from}, ${offset}, ${stride}u)`;
-  const multiply = parts16.map((q) =>
+  const multiply = sixteens.map((q) =>
     [
-      ...rows.map(
-        (r) => `let x${r} = ${load('left', 'row_major', `a_tile[my_rows + ${r}u${from('a')}]`, `${2 * q}u`, pitch)};`,
-      ),
+      ...rows.map((r) => `let x${r} = ${load('left', 'row_major', `a_tile[my_rows + ${r}u]`, `${2 * q}u`, pitch)};`),
       ...columns.map((c) =>
         isAcross
-          ? `let y${c} = ${load('right', 'row_major', `b_tile[${q}u${from('b')}]`, `(my_columns + ${c}u) * 2u`, acrossPitch)};`
-          : `let y${c} = ${load('right', 'col_major', `b_tile[my_columns + ${c}u${from('b')}]`, `${2 * q}u`, pitch)};`,
+          ? `let y${c} = ${load('right', 'row_major', `b_tile[${q}u]`, `(my_columns + ${c}u) * 2u`, acrossPitch)};`
+          : `let y${c} = ${load('right', 'col_major', `b_tile[my_columns + ${c}u]`, `${2 * q}u`, pitch)};`,
       ),
       ...rows.flatMap((r) =>
         columns.map((c) => `s${r}_${c} = subgroupMatrixMultiplyAccumulate(x${r}, y${c}, s${r}_${c});`),
       ),
     ].join('\n        '),
   );
-  // A row of results takes `lanes` invocations, each of which finishes 4 elements.
-  const lanes = subgroupN / 4;
+  // A row of the results that are stored together takes `lanes` invocations, each of which finishes 4 elements.
+  const { ofA, together } = resultStrips(tile);
+  const lanes = together * 4;
   const perPass = SUBGROUP / lanes;
   const passes = range(SIDE / perPass);
-  const strip = resultPitch(subgroupN);
+  const ofB = together - ofA;
+  const resultStrip = (c: number): string =>
+    c < ofA ? `a_tile[my_subgroup * ${ofA}u + ${c}u]` : `b_tile[my_subgroup * ${ofB}u + ${c - ofA}u]`;
   const isVector = (loads: Loads): boolean => loads !== 'words';
-  const finish = rows.map(
-    (r) => `    {
-${columns.map((c) => `      subgroupMatrixStore<row_major>(&results[my_subgroup], ${(c * SIDE) / 4}u, s${r}_${c}, ${strip / 4}u);`).join('\n')}
+  const finish = rows.flatMap((r) =>
+    range(columns.length / together).map(
+      (g) => `    {
+      workgroupBarrier();
+${range(together)
+  .map((c) => `      subgroupMatrixStore<row_major>(&${resultStrip(c)}, 0u, s${r}_${g * together + c}, ${pitch}u);`)
+  .join('\n')}
       workgroupBarrier();
       let row = row0 + my_rows * ${SIDE}u + ${r * SIDE}u + lane / ${lanes}u;
-      let column = column0 + my_columns * ${SIDE}u + lane % ${lanes}u * 4u;
-      let at = lane / ${lanes}u * ${strip / 4}u + lane % ${lanes}u;
-${passes.map((p) => `      let four${p} = results[my_subgroup][at + ${(p * perPass * strip) / 4}u];`).join('\n')}
+      let column = column0 + my_columns * ${SIDE}u + ${g * together * SIDE}u + lane % ${lanes}u * 4u;
+      let at = lane / ${lanes}u * ${pitch}u + lane % 4u;
+${passes.map((p) => `      let four${p} = result_four(my_subgroup, lane % ${lanes}u / 4u, at + ${p * perPass * pitch}u);`).join('\n')}
 ${storeAll(
   passes.flatMap((p) =>
     range(4).map((i) => ({
@@ -121,61 +133,28 @@ ${storeAll(
   ),
   parts,
 )}
-      workgroupBarrier();
     }`,
+    ),
   );
   const multiplied = multiply.map((m) => `      {\n        ${m}\n      }`).join('\n');
-  const steps =
-    buffers === 1
-      ? `    var k_next = 0u;
-${a.fetch}
-${b.fetch}
-    for (var k_put = 0u; k_put < k; k_put += ${tileK}u) {
-      workgroupBarrier();
-${a.put()}
-${b.put()}
-      workgroupBarrier();
-      k_next = k_put + ${tileK}u;
-${a.fetch}
-${b.fetch}
-${multiplied}
-    }`
-      : `    var k_next = 0u;
-${a.fetch}
-${b.fetch}
-    // What the tile before has in workgroup memory has been multiplied: barriers lie between that and its last results.
-    {
-      let k_put = 0u;
-${a.put()}
-${b.put()}
-    }
-    k_next = ${tileK}u;
-${a.fetch}
-${b.fetch}
-    var now = 0u;
-    for (var k_now = 0u; k_now < k; k_now += ${tileK}u) {
-      workgroupBarrier();
-      let then = 1u - now;
-      let k_put = k_now + ${tileK}u;
-${a.put(`then * ${strips.a}u`)}
-${b.put(`then * ${strips.b}u`)}
-      k_next = k_put + ${tileK}u;
-${a.fetch}
-${b.fetch}
-${multiplied}
-      now = then;
-    }`;
   const source = wgsl`
 enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
 ${declarations(parts, { a: isVector(tile.a), b: isVector(tile.b), bEights })}
 // Strips of 16 lines, an array each: an offset into one is known when the shader is compiled, and needs no check.
-var<workgroup> a_tile: array<array<vec4<u32>, ${SIDE * pitch}>, ${buffers * strips.a}>;
-var<workgroup> b_tile: array<array<vec4<u32>, ${SIDE * (isAcross ? acrossPitch : pitch)}>, ${buffers * strips.b}>;
-var<workgroup> results: array<array<vec4<f32>, ${(SIDE * strip) / 4}>, ${threads / SUBGROUP}>;
+var<workgroup> a_tile: array<array<vec4<u32>, ${SIDE * pitch}>, ${tileM / SIDE}>;
+var<workgroup> b_tile: array<array<vec4<u32>, ${SIDE * (isAcross ? acrossPitch : pitch)}>, ${(isAcross ? tileK : tileN) / SIDE}>;
 
 ${HALF_LOADS}
+fn result_four(mine: u32, c: u32, at: u32) -> vec4<f32> {
+${
+  ofB > 0
+    ? `  if (c >= ${ofA}u) { return bitcast<vec4<f32>>(b_tile[mine * ${ofB}u + c - ${ofA}u][at]); }
+`
+    : ''
+}${ofA > 0 ? `  return bitcast<vec4<f32>>(a_tile[mine * ${ofA}u + c][at]);` : '  return vec4<f32>();'}
+}
 
 ${enterTiles(threads, tileM, tileN, ', @builtin(subgroup_id) my_subgroup: u32, @builtin(subgroup_invocation_id) lane: u32')}
   let my_rows = my_subgroup / ${subgroupsN}u * ${rows.length}u;
@@ -185,11 +164,23 @@ ${placeTile(tileM, tileN)}
 ${a.enter}
 ${b.enter}
 ${rows.flatMap((r) => columns.map((c) => `    var s${r}_${c} = subgroup_matrix_result<f32, ${SIDE}, ${SIDE}>();`)).join('\n')}
-${steps}
+    var k_next = 0u;
+${a.fetch}
+${b.fetch}
+    for (var k_put = 0u; k_put < k; k_put += ${tileK}u) {
+      workgroupBarrier();
+${a.put}
+${b.put}
+      k_next = k_put + ${tileK}u;
+${a.fetch}
+${b.fetch}
+      workgroupBarrier();
+${multiplied}
+    }
 ${finish.join('\n')}
   }
 }`;
   const letters = `${LOADS_LETTERS[tile.a]}${LOADS_LETTERS[tile.b]}`;
-  const marks = `${buffers === 2 ? '_twice' : ''}${edge === 'none' ? '' : `_${edge}`}${bEights ? '_eights' : ''}`;
+  const marks = `${edge === 'none' ? '' : `_${edge}`}${bEights ? '_eights' : ''}`;
   return { shape: `f16_${tileM}x${tileN}x${tileK}_s${subgroupM}x${subgroupN}_${letters}${marks}`, source };
 }

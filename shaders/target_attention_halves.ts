@@ -15,11 +15,11 @@ const SIDE = 16;
 const SUBGROUP = 32;
 const MOST_SUBGROUPS = 8;
 /** Features of a step, and vectors of 8 halves from a line of them to the next. */
-const PANEL = 64;
+const PANEL = 32;
 const PITCH = PANEL / 8 + 1;
-/** Tiles of results that are finished together, and vectors of 4 from a row of them to the next. */
-const GROUP = 2;
-const STRIP = (GROUP * SIDE) / 4 + 1;
+/** Vectors of 4 from a row of a tile of results to the next; and of 8 halves from a row of a tile of the hidden layer. */
+const STRIP = SIDE / 4 + 1;
+const HIDDEN = SIDE / 8 + 1;
 /** Loads of keys that an invocation has on their way when it weighs them. */
 const MIXED = 8;
 /** Vectors of 4 words in a tile of weights. */
@@ -27,7 +27,6 @@ const TILE = (SIDE * SIDE) / 8;
 
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 const tilesOf = (n: number): number => Math.ceil(n / SIDE);
-const odd = (n: number): number => (n % 2 === 0 ? n + 1 : n);
 
 type Sizes = Pick<TargetAttentionForm, 'width' | 'first' | 'second'>;
 
@@ -65,21 +64,15 @@ export function attentionColumns({ first }: Pick<Sizes, 'first'>): number {
 
 function cutOf({ width, first, length }: Sizes & { readonly length: number }): {
   subgroups: number;
-  /** Vectors of a subgroup's keys, then of their hidden layer, and between lines of that. */
-  own: number;
-  hiddenPitch: number;
   /** Arrays that hold 16 columns of weights, or what a subgroup makes, and vectors in one. */
   parts: number;
   part: number;
 } {
-  const hiddenPitch = odd(2 * tilesOf(first));
   const subgroups = Math.min(MOST_SUBGROUPS, tilesOf(length));
   return {
     subgroups,
-    own: SIDE * Math.max(PITCH, hiddenPitch),
-    hiddenPitch,
     parts: Math.max(subgroups, tilesOf(first)),
-    part: Math.max(SIDE * Math.max(PITCH, STRIP), 2 * SUBGROUP, width / 4),
+    part: Math.max(SIDE * PITCH, SIDE * (STRIP + HIDDEN), 2 * SUBGROUP, width / 4),
   };
 }
 
@@ -88,11 +81,11 @@ export function attentionHalvesNeeds(sizes: Sizes & { readonly length: number })
   readonly threads: number;
   readonly bytes: number;
 } {
-  const { subgroups, own, parts, part } = cutOf(sizes);
+  const { subgroups, parts, part } = cutOf(sizes);
   return {
     threads: subgroups * SUBGROUP,
     bytes:
-      16 * (subgroups * own + parts * part) +
+      16 * (subgroups * SIDE * PITCH + parts * part) +
       4 * (sizes.length + attentionColumns(sizes)) +
       2 * attentionFeatures(sizes),
   };
@@ -109,7 +102,7 @@ export function targetAttentionHalves(
   options: TargetAttentionOptions & { readonly stored: StoredHalves },
 ): WebGpuProgram {
   const { width, first, second, length, firstActivation, secondActivation, finish, stored } = options;
-  const { subgroups, own, hiddenPitch, parts, part } = cutOf(options);
+  const { subgroups, parts, part } = cutOf(options);
   const threads = subgroups * SUBGROUP;
   const layout = attentionHalvesLayout(options, firstActivation?.lines ?? 0);
   const fields = attentionFields(options);
@@ -163,19 +156,10 @@ export function targetAttentionHalves(
           }`,
     ),
   ];
-  /** Vectors of 4 of a group of \`tiles\` tiles of results that an invocation finishes, and where the columns of one begin. */
-  const mine = (tiles: number, v: number): string =>
-    `bitcast<vec4<f32>>(shared_part[my_subgroup][my_row * ${STRIP}u + my_half * ${2 * tiles}u + ${v}u])`;
-  const columnOf = (c: number, tiles: number, v: number): string => `${c * SIDE + 4 * v}u + my_half * ${8 * tiles}u`;
-  const groupsOf = (all: readonly number[]): { c: number; tiles: number }[] =>
-    range(Math.ceil(all.length / GROUP)).map((g) => ({ c: g * GROUP, tiles: Math.min(GROUP, all.length - g * GROUP) }));
-  const collect = ({ c, tiles }: { c: number; tiles: number }, sums: string): string =>
-    range(tiles)
-      .map(
-        (t) =>
-          `subgroupMatrixStore<row_major>(&shared_part[my_subgroup], ${(t * SIDE) / 4}u, ${sums}${c + t}, ${STRIP}u);`,
-      )
-      .join('\n      ');
+  /** Vectors of 4 of a tile of results that an invocation finishes, and where the columns of one begin in the layer. */
+  const mine = (v: number): string =>
+    `bitcast<vec4<f32>>(shared_part[my_subgroup][my_row * ${STRIP}u + my_half * 2u + ${v}u])`;
+  const columnOf = (c: number, v: number): string => `${c * SIDE + 4 * v}u + my_half * 8u`;
   const line = (start: number, at: string): string => `bitcast<vec4<f32>>(weights[w_start + ${start}u + ${at} / 4u])`;
   const firstLines = range(firstActivation?.lines ?? 0);
   /** Elements of `v` as a layer's function makes them; past the last of `n` columns they count as 0. */
@@ -188,10 +172,10 @@ export function targetAttentionHalves(
       ? made
       : `select(vec4<f32>(), ${made}, vec4<u32>(at) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(${n}u))`;
   };
-  const ofFirst = (c: number, tiles: number, v: number): string => `var v${v}: vec4<f32>;
+  const ofFirst = (c: number, v: number): string => `var v${v}: vec4<f32>;
         {
-          let at = ${columnOf(c, tiles, v)};
-          let value = ${mine(tiles, v)} + line_of[at / 4u];
+          let at = ${columnOf(c, v)};
+          let value = ${mine(v)} + line_of[at / 4u];
 ${firstLines.map((i) => `          let line${i} = ${line(layout.firstLines + i * 4 * a.length, 'at')};`).join('\n')}
           v${v} = ${activated(
             firstActivation && 'chain_first',
@@ -239,7 +223,7 @@ enable subgroups;
 enable chromium_experimental_subgroup_matrix;
 ${declareAttention(options, 'u32', { stored })}
 // An array a subgroup: offsets into its own are known when the shader is compiled, and need no check.
-var<workgroup> own: array<array<vec4<u32>, ${own}>, ${subgroups}>;
+var<workgroup> own: array<array<vec4<u32>, ${SIDE * PITCH}>, ${subgroups}>;
 // Weights of 16 columns each; then what a subgroup makes, as float32.
 var<workgroup> shared_part: array<array<vec4<u32>, ${part}>, ${parts}>;
 var<workgroup> scores: array<f32, ${length}>;
@@ -303,44 +287,34 @@ ${a.map((c) => `          s${c} = subgroupMatrixMultiplyAccumulate(x, y${c}, s${
   .join('\n')}
       }
       workgroupBarrier();
-${groupsOf(a)
-  .map(
-    (g) => `      ${collect(g, 's')}
-      workgroupBarrier();
-      {
-        ${range(2 * g.tiles)
-          .map((v) => ofFirst(g.c, g.tiles, v))
-          .join('\n        ')}
-        ${range(g.tiles)
-          .map(
-            (t) =>
-              `own[my_subgroup][my_row * ${hiddenPitch}u + ${2 * g.c + t}u + my_half * ${g.tiles}u] = halves(v${2 * t}, v${2 * t + 1});`,
-          )
-          .join('\n        ')}
-      }
-      workgroupBarrier();`,
-  )
-  .join('\n')}
 ${b.map((c) => `      var t${c} = subgroup_matrix_result<f32, ${SIDE}, ${SIDE}>();`).join('\n')}
 ${a
   .map(
-    (f) => `      {
-        let x = ${load('left', 'row_major', 'own[my_subgroup]', `${2 * f}u`, hiddenPitch)};
-${b.map((c) => `        let y${c} = ${load('right', 'col_major', 'weights', `w_start + ${layout.secondWeights + (f * b.length + c) * TILE}u`, 2)};`).join('\n')}
-${b.map((c) => `        t${c} = subgroupMatrixMultiplyAccumulate(x, y${c}, t${c});`).join('\n')}
+    (c) => `      subgroupMatrixStore<row_major>(&shared_part[my_subgroup], 0u, s${c}, ${STRIP}u);
+      workgroupBarrier();
+      {
+        ${ofFirst(c, 0)}
+        ${ofFirst(c, 1)}
+        shared_part[my_subgroup][my_row * ${HIDDEN}u + my_half + ${SIDE * STRIP}u] = halves(v0, v1);
+      }
+      workgroupBarrier();
+      {
+        let x = ${load('left', 'row_major', 'shared_part[my_subgroup]', `${SIDE * STRIP}u`, HIDDEN)};
+${b.map((d) => `        let y${d} = ${load('right', 'col_major', 'weights', `w_start + ${layout.secondWeights + (c * b.length + d) * TILE}u`, 2)};`).join('\n')}
+${b.map((d) => `        t${d} = subgroupMatrixMultiplyAccumulate(x, y${d}, t${d});`).join('\n')}
       }`,
   )
   .join('\n')}
       var partial = 0.0;
-${groupsOf(b)
+${b
   .map(
-    (g) => `      ${collect(g, 't')}
+    (c) => `      subgroupMatrixStore<row_major>(&shared_part[my_subgroup], 0u, t${c}, ${STRIP}u);
       workgroupBarrier();
-${range(2 * g.tiles)
+${[0, 1]
   .map(
     (v) => `      {
-        let at = ${columnOf(g.c, g.tiles, v)};
-        let sums = ${mine(g.tiles, v)} + ${line(layout.secondBias, 'at')};
+        let at = ${columnOf(c, v)};
+        let sums = ${mine(v)} + ${line(layout.secondBias, 'at')};
         partial += dot(${activated(secondActivation && 'chain_second', 'sums', [], second)}, ${line(layout.scoreWeights, 'at')});
       }`,
   )

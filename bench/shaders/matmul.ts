@@ -47,7 +47,6 @@ function loadsOf({ k, n, transposed, pitch = k }: Shape): Loads {
 
 function subgroupTiles(loads: Loads, { k, n, transposed, pitch = k }: Shape): SubgroupTile[] {
   const sizes: [tileM: number, tileN: number, tileK: number, subgroupM: number, subgroupN: number][] = [
-    [32, 64, 32, 16, 32],
     [64, 64, 32, 32, 32],
     [64, 64, 64, 32, 32],
     [128, 64, 32, 32, 32],
@@ -62,20 +61,18 @@ function subgroupTiles(loads: Loads, { k, n, transposed, pitch = k }: Shape): Su
     [128, 256, 32, 64, 64],
     [256, 128, 32, 64, 64],
   ];
-  return sizes
-    .map(([tileM, tileN, tileK, subgroupM, subgroupN]) => ({
-      kind: 'subgroup' as const,
-      tileM,
-      tileN,
-      tileK,
-      subgroupM,
-      subgroupN,
-      edge: edgeOf(k, tileK),
-      ...loads,
-      a: pitch % 4 === 0 ? ('along' as const) : loads.a,
-      bRun: (transposed ? k : n) % 8 === 0 ? (8 as const) : (4 as const),
-    }))
-    .flatMap((tile) => ([1, 2] as const).map((buffers) => ({ ...tile, buffers })));
+  return sizes.map(([tileM, tileN, tileK, subgroupM, subgroupN]) => ({
+    kind: 'subgroup' as const,
+    tileM,
+    tileN,
+    tileK,
+    subgroupM,
+    subgroupN,
+    edge: edgeOf(k, tileK),
+    ...loads,
+    a: pitch % 4 === 0 ? ('along' as const) : loads.a,
+    bRun: (transposed ? k : n) % 8 === 0 ? (8 as const) : (4 as const),
+  }));
 }
 
 /** Tiles that a device can run and that are not mostly past the edges of the product. */

@@ -4,6 +4,7 @@ import { BraidError } from '../errors.js';
 import { analyze, type AnalyzedGraph } from './analyze.js';
 import { fuseChains } from './chains.js';
 import { fuseEpilogues } from './fuse.js';
+import { joinProducts } from './joined-products.js';
 import { joinSums } from './joined-sums.js';
 import { fuseLookups } from './lookups.js';
 import { fuseInteractions } from './interaction.js';
@@ -105,6 +106,7 @@ function fuse(analyzed: AnalyzedGraph, target: KernelTarget): AnalyzedGraph {
     fuseTargetAttention,
     fuseSelfAttention,
     fusePerceptrons,
+    joinProducts,
   ].reduce((graph, pass) => pass(graph, target), analyzed);
 }
 

@@ -161,7 +161,6 @@ function chooseHalfTile(a: View, b: View, caps: DeviceCaps): TileChoice {
   const of = (
     [tileM, tileN, tileK]: readonly [number, number, number],
     [subgroupM, subgroupN]: readonly [number, number],
-    buffers: 1 | 2,
   ): SubgroupTile => ({
     kind: 'subgroup',
     tileM,
@@ -169,13 +168,14 @@ function chooseHalfTile(a: View, b: View, caps: DeviceCaps): TileChoice {
     tileK,
     subgroupM,
     subgroupN,
-    buffers,
     edge: edgeOf(k, tileK),
     ...loads,
     bRun: isEights ? 8 : 4,
   });
-  const large = { tile: of([128, 64, 32], [64, 32], 1), from: MANY_TILES, below: Number.POSITIVE_INFINITY };
-  return { tile: of([64, 64, 32], [32, 32], 1), others: [large] };
+  const some = { tile: of([128, 64, 32], [64, 32]), from: MANY_TILES, below: Number.POSITIVE_INFINITY };
+  const isWide = typeof n !== 'number' || n > 64;
+  const large = { tile: of([128, 128, 32], [64, 64]), from: MANY_TILES, below: Number.POSITIVE_INFINITY };
+  return { tile: of([64, 64, 32], [32, 32]), others: [isWide ? large : some] };
 }
 
 /** Fewest columns, and steps of a sum, of a product that is worth matrix units. */

@@ -1,27 +1,13 @@
-import { create, globals } from 'webgpu';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { compile, GraphBuilder, printPlan, type Graph } from '../../../runtime/index.js';
-import type { KernelTarget } from '../../../runtime/compile/kernel.js';
 import { buildZoo, zooNames } from '../../../src/zoo/index.js';
 import { graphProblems, Random, SEED } from '../../support/cases.js';
 import { openBothEngines } from '../../support/engines.js';
-
-const UNITS: KernelTarget = {
-  software: false,
-  maxWorkgroupInvocations: 1024,
-  maxWorkgroupBytes: 49_152,
-  maxWorkgroupsPerDimension: 65_535,
-  features: new Set(['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix']),
-  multipliesHalves: true,
-  products: 'float16',
-};
-
-const planOf = (graph: Graph) =>
-  compile(graph, { maxBindingBytes: 2 ** 31, caps: UNITS, products: 'float16', precision: { tables: 'float16' } });
+import { openNullDevice, UNITS, unitsPlan } from '../../support/units.js';
 
 /** Values between steps that are stored as halves. */
 function halvesOf(graph: Graph): string[] {
-  const storages = planOf(graph).program.steps.flatMap((s) => s.operands.map((o) => o.view.storage));
+  const storages = unitsPlan(graph).program.steps.flatMap((s) => s.operands.map((o) => o.view.storage));
   return [...new Set(storages.filter((s) => s.kind === 'temp' && s.type === 'f16').map((s) => s.name))];
 }
 
@@ -57,39 +43,12 @@ function layers({ table, dense, hidden, columns }: Layers, keeps = false): Graph
 const WIDE: Layers = { table: 64, dense: 13, hidden: 1024, columns: 200 };
 
 describe('values between products of float16', () => {
-  let gpu: GPU | undefined;
-  let device: GPUDevice;
-
-  beforeAll(async () => {
-    Object.assign(globalThis, globals);
-    gpu = create(['backend=null', 'enable-dawn-features=allow_unsafe_apis']);
-    const adapter = await gpu.requestAdapter();
-    device = await adapter!.requestDevice({ requiredFeatures: [...UNITS.features] as GPUFeatureName[] });
-  });
-  afterAll(() => {
-    device.destroy();
-    gpu = undefined;
-  });
-
-  /** What Dawn has against the kernels of a plan. */
-  async function refused(graph: Graph): Promise<string[]> {
-    const programs = planOf(graph).program.steps.flatMap((step) => {
-      const { program, dispatch } = step.webgpu(UNITS);
-      return [program, ...(dispatch.alternatives ?? []).map((a) => a.program)];
-    });
-    const messages = await Promise.all(
-      programs.map(async ({ key, source }) => {
-        const found = await device.createShaderModule({ code: source }).getCompilationInfo();
-        return found.messages.filter((m) => m.type === 'error').map((m) => `${key}: ${m.message}`);
-      }),
-    );
-    return messages.flat();
-  }
+  const refused = openNullDevice();
 
   it('are halves where products alone read them', () => {
     expect(halvesOf(layers(WIDE))).toEqual([expect.stringMatching(/^Concat/), 'h']);
     // Rows begin on multiples of 8.
-    expect(printPlan(planOf(layers(WIDE))).join('\n')).toContain('float32[n, 64] as f16 @13 strides [80, 1]');
+    expect(printPlan(unitsPlan(layers(WIDE))).join('\n')).toContain('float32[n, 64] as f16 @13 strides [80, 1]');
   });
 
   it('stay float32 where something else reads them, where they are outputs, and in float32', () => {
@@ -106,7 +65,7 @@ describe('values between products of float16', () => {
   it.each(zooNames)("have kernels that Dawn takes, in the zoo's %s", async (name) => {
     for (const scale of ['tiny', 'demo']) {
       const graph = buildZoo(name, scale);
-      expect(await refused(graph)).toEqual([]);
+      expect(await refused(unitsPlan(graph))).toEqual([]);
     }
     expect(halvesOf(buildZoo(name, 'demo')).length).toBeGreaterThan(1);
   });
@@ -114,7 +73,7 @@ describe('values between products of float16', () => {
   it.each([WIDE, { ...WIDE, dense: 16 }, { ...WIDE, dense: 3, table: 17 }, { ...WIDE, hidden: 1030, columns: 77 }])(
     'have kernels that Dawn takes: $dense + $table features',
     async (form) => {
-      expect(await refused(layers(form))).toEqual([]);
+      expect(await refused(unitsPlan(layers(form)))).toEqual([]);
     },
   );
 
