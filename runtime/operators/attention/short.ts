@@ -4,7 +4,7 @@ import { ROUNDED, type DeviceCaps, type Operand, type StepKernel } from '../../c
 import type { WebGpuProgram } from '../../../shaders/program.js';
 import type { Lowering } from '../../compile/lowering.js';
 import { broadcastView, collapse, isAligned, nonEmpty, transposeView, type View } from '../../compile/view.js';
-import { add, divideExact, equal, mul, product, type Dim } from '../../graph/dim.js';
+import { add, ceilDivide, divideExact, equal, mul, product, type Dim } from '../../graph/dim.js';
 import { flatWorkgroups, trafficBytes } from '../elementwise/kernel.js';
 import { fusedOperator } from '../fused.js';
 
@@ -42,7 +42,15 @@ function lower(lowering: Lowering): void {
     name === 'k' || name === 'v' ? 0 : view.strides.at(-2)!,
   ];
   const entries: [string, View][] = Object.entries(operands);
-  const space = collapse({ shape: [...batch, queries], strides: entries.map(([name, view]) => walked(name, view)) });
+  const allStrides = entries.map(([name, view]) => walked(name, view));
+  const space = collapse({ shape: [...batch, queries], strides: allStrides });
+  // Two neighbouring queries at a time; the dimension of the queries stays apart.
+  const outside = collapse({ shape: batch, strides: allStrides.map((s) => s.slice(0, -1)) });
+  const pairs = ceilDivide(queries, 2);
+  const paired = {
+    shape: [...outside.shape, pairs],
+    strides: outside.strides.map((s, i) => [...s, mul(allStrides[i]!.at(-1)!, 2)]),
+  };
   const axes = output.shape.map((_, i) => i);
   const [first, last] = [axes.slice(0, -1), axes.filter((i) => i !== axes.length - 2)];
   const isWhole = divideExact(width, 4) !== undefined && divideExact(valueWidth, 4) !== undefined;
@@ -55,11 +63,20 @@ function lower(lowering: Lowering): void {
   const scores = mul(count, length);
   const rank = Math.max(1, space.shape.length);
   const form = { width, valueWidth, hasMask: mask !== undefined, vectors, rank };
-  const kernelOf = (program: WebGpuProgram, threads: number, caps: DeviceCaps): StepKernel => ({
+  const kernelOf = (
+    program: WebGpuProgram,
+    threads: number,
+    caps: DeviceCaps,
+    { shape, strides }: typeof paired = {
+      shape: [...nonEmpty(space.shape, 1)],
+      strides: space.strides.map((s) => [...nonEmpty(s, 0)]),
+    },
+    items = count,
+  ): StepKernel => ({
     program,
     dispatch: {
       parameters: {
-        count,
+        count: items,
         length,
         scale: { f32: attributes.number('scale', 1) },
         ...Object.fromEntries(entries.map(([name, view]) => [`${name}_start`, { start: view }])),
@@ -70,10 +87,12 @@ function lower(lowering: Lowering): void {
         k_feature: operands.k.strides.at(-2)!,
         v_feature: operands.v.strides.at(-1)!,
         out_feature: output.strides.at(-1)!,
-        shape: nonEmpty(space.shape, 1),
-        ...Object.fromEntries(entries.map(([name], i) => [`${name}_strides`, nonEmpty(space.strides[i]!, 0)])),
+        queries,
+        ...Object.fromEntries(entries.map(([name, view]) => [`${name}_next`, view.strides.at(-2)!])),
+        shape,
+        ...Object.fromEntries(entries.map(([name], i) => [`${name}_strides`, strides[i]!])),
       },
-      workgroups: flatWorkgroups(count, threads, caps.maxWorkgroupsPerDimension),
+      workgroups: flatWorkgroups(items, threads, caps.maxWorkgroupsPerDimension),
     },
   });
   lowering.emit({
@@ -96,7 +115,11 @@ function lower(lowering: Lowering): void {
     webgpu(caps) {
       const workgroupSize = Math.min(WORKGROUP, flatWorkgroupSize(caps.maxWorkgroupInvocations));
       const halves = new Set((['q', 'k', 'v', 'out'] as const).filter((o) => operands[o].storage.type === 'f16'));
-      return kernelOf(shortAttention({ ...form, workgroupSize, halves }), workgroupSize, caps);
+      // A software adapter has no registers for two.
+      if (caps.software)
+        return kernelOf(shortAttention({ ...form, together: 1, workgroupSize, halves }), workgroupSize, caps);
+      const program = shortAttention({ ...form, rank: paired.shape.length, together: 2, workgroupSize, halves });
+      return kernelOf(program, workgroupSize, caps, paired, mul(product(batch), pairs));
     },
     cuda(caps) {
       const program = typeof length === 'number' ? nativeShortAttention(form, length) : undefined;
