@@ -1,5 +1,5 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
-import { declareMade, declareReadFours, madeOf, readFour } from './packed.js';
+import { declareMade, madeOf } from './packed.js';
 import {
   declareParameters,
   declareStorage,
@@ -21,18 +21,12 @@ export interface ShortAttentionOptions {
   readonly vectors: boolean;
   /** Dimensions that count the queries, after merging. */
   readonly rank: number;
-  /** Queries of an invocation, which read each key once: neighbours in the last of those dimensions. */
-  readonly together: 1 | 2;
   readonly workgroupSize: number;
-  /** Operands that are stored as float16, in vectors. */
-  readonly halves: ReadonlySet<'q' | 'k' | 'v' | 'out'>;
+  /** The result is stored as float16, in vectors. */
+  readonly outHalves: boolean;
 }
 
-function fieldsOf(
-  hasMask: boolean,
-  rank: number,
-  together: 1 | 2 = 1,
-): { operands: string[]; fields: ParameterField[] } {
+function fieldsOf(hasMask: boolean, rank: number): { operands: string[]; fields: ParameterField[] } {
   const list = Math.max(rank, 2);
   const scalar = (name: string, type: 'u32' | 'f32' = 'u32'): ParameterField => ({ name, type, length: 1 });
   const operands = ['q', 'k', 'v', ...(hasMask ? ['mask'] : []), 'out'];
@@ -43,9 +37,6 @@ function fieldsOf(
     ...operands.map((o) => scalar(`${o}_start`)),
     ...['k', 'v', ...(hasMask ? ['mask'] : [])].map((o) => scalar(`${o}_step`)),
     ...['q', 'k', 'v', 'out'].map((o) => scalar(`${o}_feature`)),
-    ...(together === 2
-      ? ['queries', 'q_next', 'out_next', ...(hasMask ? ['mask_next'] : [])].map((n) => scalar(n))
-      : []),
     { name: 'shape', type: 'u32', length: list },
     ...operands.map((o): ParameterField => ({ name: `${o}_strides`, type: 'u32', length: list })),
   ];
@@ -57,7 +48,7 @@ const [MOST_KEYS, MOST_FEATURES] = [64, 64];
 
 /** The same on CUDA, for a number of keys that is known; undefined where registers do not hold their scores. */
 export function nativeShortAttention(
-  { width, valueWidth, hasMask, vectors, rank }: Omit<ShortAttentionOptions, 'workgroupSize' | 'halves' | 'together'>,
+  { width, valueWidth, hasMask, vectors, rank }: Omit<ShortAttentionOptions, 'workgroupSize' | 'outHalves'>,
   length: number,
 ): WebGpuProgram | undefined {
   if (!vectors || length > MOST_KEYS || Math.max(width, valueWidth) > MOST_FEATURES) return undefined;
@@ -88,41 +79,37 @@ ${hasMask ? mask : ''}`;
 }
 
 /**
- * softmax(scale q K + mask) V, one or two queries an invocation: their features and results stay in registers, the keys pass by
+ * softmax(scale q K + mask) V, a query an invocation: its features and its result stay in registers, the keys pass by
  * once. Neighbouring queries share their keys, which so come from the nearest cache. The largest score is kept as it is
  * found, and what was summed is scaled down when it grows.
  *
  * Operations a query and key: 2 (width + valueWidth) and the exponentials. Memory: every operand once, and no scores.
  */
 export function shortAttention(options: ShortAttentionOptions): WebGpuProgram {
-  const { width, valueWidth, hasMask, vectors, rank, together, workgroupSize, halves } = options;
-  const { operands, fields } = fieldsOf(hasMask, rank, together);
+  const { width, valueWidth, hasMask, vectors, rank, workgroupSize, outHalves } = options;
+  const made = outHalves ? 'f16' : 'f32';
+  const { operands, fields } = fieldsOf(hasMask, rank);
   const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
   const [groups, valueGroups] = [range(Math.ceil(width / 4)), range(Math.ceil(valueWidth / 4))];
-  const typeOf = (o: string): 'f16' | 'f32' => ((halves as ReadonlySet<string>).has(o) ? 'f16' : 'f32');
   const binding = (o: string, i: number): string => {
-    if (o === 'out') return declareMade(i + 1, o, typeOf('out'), vectors);
-    return vectors && o !== 'mask' ? declareReadFours(i + 1, o, typeOf(o)) : declareStorage(i + 1, o, 'f32', 'read');
+    if (o === 'out') return declareMade(i + 1, o, made, vectors);
+    return declareStorage(i + 1, o, 'f32', 'read', vectors && o !== 'mask');
   };
   /** Four features of an operand from its group `g`; zeros behind the last. */
   const four = (o: string, at: string, g: number, features: number): string => {
-    if (vectors) return readFour(o, typeOf(o), at, `${4 * g}u`);
+    if (vectors) return `${o}[${at} / 4u + ${g}u]`;
     const words = range(4).map((i) =>
       4 * g + i < features ? `${o}[${at} + ${4 * g + i}u * blocks[z].${o}_feature]` : '0.0',
     );
     return `vec4<f32>(${words.join(', ')})`;
   };
-  const queries = range(together);
-  /** Where query `t` of an invocation has its line of an operand; one that there is not repeats the first, and is not stored. */
-  const at = (o: string, t: number): string => (t === 0 ? `${o}_at` : `(${o}_at + second * blocks[z].${o}_next)`);
-  const store = (g: number, t: number): string => {
-    if (vectors) return `out[${at('out', t)} / 4u + ${g}u] = ${madeOf(`s${g}_${t} * share`, typeOf('out'), true)};`;
+  const store = (g: number): string => {
+    if (vectors) return `    out[out_at / 4u + ${g}u] = ${madeOf(`s${g} * share`, made, true)};`;
     return range(Math.min(4, valueWidth - 4 * g))
-      .map((i) => `out[${at('out', t)} + ${4 * g + i}u * blocks[z].out_feature] = s${g}_${t}.${'xyzw'[i]} * share;`)
-      .join(' ');
+      .map((i) => `    out[out_at + ${4 * g + i}u * blocks[z].out_feature] = s${g}.${'xyzw'[i]} * share;`)
+      .join('\n');
   };
-  const dots = (t: number): string => groups.map((g) => `dot(q${g}_${t}, key${g})`).join(' + ');
-  const added = (t: number): string => (hasMask ? ` + mask[${at('mask', t)} + j * blocks[z].mask_step]` : '');
+  const dots = groups.map((g) => `dot(q${g}, ${four('k', 'k_row', g, width)})`);
   const source = wgsl`
 ${declareParameters(fields)}
 ${operands.map(binding).join('\n')}
@@ -136,43 +123,24 @@ ${walkItems({
     'shape',
     operands.map((o) => ({ variable: `${o}_at`, strides: `${o}_strides`, start: `${o}_start` })),
   )}
-${together === 2 ? `    let second = select(0u, 1u, 2u * shape_${rank - 1} + 1u < blocks[z].queries);` : ''}
-${queries
-  .map(
-    (t) => `${groups.map((g) => `    let q${g}_${t} = ${four('q', at('q', t), g, width)} * scale;`).join('\n')}
-${valueGroups.map((g) => `    var s${g}_${t} = vec4<f32>();`).join('\n')}
-    var largest_${t} = -3.4028234e38;
-    var sum_${t} = 0.0;`,
-  )
-  .join('\n')}
+${groups.map((g) => `    let q${g} = ${four('q', 'q_at', g, width)} * scale;`).join('\n')}
+${valueGroups.map((g) => `    var s${g} = vec4<f32>();`).join('\n')}
+    var largest = -3.4028234e38;
+    var sum = 0.0;
     for (var j = 0u; j < length; j++) {
       let k_row = k_at + j * blocks[z].k_step;
       let v_row = v_at + j * blocks[z].v_step;
-${groups.map((g) => `      let key${g} = ${four('k', 'k_row', g, width)};`).join('\n')}
-${valueGroups.map((g) => `      let value${g} = ${four('v', 'v_row', g, valueWidth)};`).join('\n')}
-${queries
-  .map(
-    (t) => `      {
-        let score = ${dots(t)}${added(t)};
-        let grown = max(largest_${t}, score);
-        let kept = exp(largest_${t} - grown);
-        let weight = exp(score - grown);
-        largest_${t} = grown;
-        sum_${t} = fma(sum_${t}, kept, weight);
-${valueGroups.map((g) => `        s${g}_${t} = s${g}_${t} * kept + value${g} * weight;`).join('\n')}
-      }`,
-  )
-  .join('\n')}
+      let score = ${dots.join(' + ')}${hasMask ? ' + mask[mask_at + j * blocks[z].mask_step]' : ''};
+      let grown = max(largest, score);
+      let kept = exp(largest - grown);
+      let weight = exp(score - grown);
+      largest = grown;
+      sum = fma(sum, kept, weight);
+${valueGroups.map((g) => `      s${g} = s${g} * kept + ${four('v', 'v_row', g, valueWidth)} * weight;`).join('\n')}
     }
-${queries
-  .map(
-    (t) => `    ${t === 1 ? 'if (second == 1u) ' : ''}{
-      let share = 1.0 / sum_${t};
-      ${valueGroups.map((g) => store(g, t)).join('\n      ')}
-    }`,
-  )
-  .join('\n')}`,
+    let share = 1.0 / sum;
+${valueGroups.map(store).join('\n')}`,
 })}`;
-  const key = `ShortAttention_${width}_${valueWidth}${hasMask ? '_mask' : ''}${vectors ? '_vectors' : ''}${[...halves].map((o) => `_${o}_f16`).join('')}${together === 2 ? '_twice' : ''}_r${rank}_w${workgroupSize}`;
+  const key = `ShortAttention_${width}_${valueWidth}${hasMask ? '_mask' : ''}${vectors ? '_vectors' : ''}${outHalves ? '_to_f16' : ''}_r${rank}_w${workgroupSize}`;
   return { key, source, fields, reportsErrors: false };
 }

@@ -1,10 +1,10 @@
 import { flatWorkgroupSize } from '../../../shaders/program.js';
 import { NATIVE_THREADS, nativeShortAttention, shortAttention } from '../../../shaders/short_attention.js';
-import { ROUNDED, type DeviceCaps, type Operand, type StepKernel } from '../../compile/kernel.js';
+import { ROUNDED, type DeviceCaps, type StepKernel } from '../../compile/kernel.js';
 import type { WebGpuProgram } from '../../../shaders/program.js';
 import type { Lowering } from '../../compile/lowering.js';
 import { broadcastView, collapse, isAligned, nonEmpty, transposeView, type View } from '../../compile/view.js';
-import { add, ceilDivide, divideExact, equal, mul, product, type Dim } from '../../graph/dim.js';
+import { add, divideExact, equal, mul, product, type Dim } from '../../graph/dim.js';
 import { flatWorkgroups, trafficBytes } from '../elementwise/kernel.js';
 import { fusedOperator } from '../fused.js';
 
@@ -42,15 +42,7 @@ function lower(lowering: Lowering): void {
     name === 'k' || name === 'v' ? 0 : view.strides.at(-2)!,
   ];
   const entries: [string, View][] = Object.entries(operands);
-  const allStrides = entries.map(([name, view]) => walked(name, view));
-  const space = collapse({ shape: [...batch, queries], strides: allStrides });
-  // Two neighbouring queries at a time; the dimension of the queries stays apart.
-  const outside = collapse({ shape: batch, strides: allStrides.map((s) => s.slice(0, -1)) });
-  const pairs = ceilDivide(queries, 2);
-  const paired = {
-    shape: [...outside.shape, pairs],
-    strides: outside.strides.map((s, i) => [...s, mul(allStrides[i]!.at(-1)!, 2)]),
-  };
+  const space = collapse({ shape: [...batch, queries], strides: entries.map(([name, view]) => walked(name, view)) });
   const axes = output.shape.map((_, i) => i);
   const [first, last] = [axes.slice(0, -1), axes.filter((i) => i !== axes.length - 2)];
   const isWhole = divideExact(width, 4) !== undefined && divideExact(valueWidth, 4) !== undefined;
@@ -63,20 +55,11 @@ function lower(lowering: Lowering): void {
   const scores = mul(count, length);
   const rank = Math.max(1, space.shape.length);
   const form = { width, valueWidth, hasMask: mask !== undefined, vectors, rank };
-  const kernelOf = (
-    program: WebGpuProgram,
-    threads: number,
-    caps: DeviceCaps,
-    { shape, strides }: typeof paired = {
-      shape: [...nonEmpty(space.shape, 1)],
-      strides: space.strides.map((s) => [...nonEmpty(s, 0)]),
-    },
-    items = count,
-  ): StepKernel => ({
+  const kernelOf = (program: WebGpuProgram, threads: number, caps: DeviceCaps): StepKernel => ({
     program,
     dispatch: {
       parameters: {
-        count: items,
+        count,
         length,
         scale: { f32: attributes.number('scale', 1) },
         ...Object.fromEntries(entries.map(([name, view]) => [`${name}_start`, { start: view }])),
@@ -87,23 +70,17 @@ function lower(lowering: Lowering): void {
         k_feature: operands.k.strides.at(-2)!,
         v_feature: operands.v.strides.at(-1)!,
         out_feature: output.strides.at(-1)!,
-        queries,
-        ...Object.fromEntries(entries.map(([name, view]) => [`${name}_next`, view.strides.at(-2)!])),
-        shape,
-        ...Object.fromEntries(entries.map(([name], i) => [`${name}_strides`, strides[i]!])),
+        shape: nonEmpty(space.shape, 1),
+        ...Object.fromEntries(entries.map(([name], i) => [`${name}_strides`, nonEmpty(space.strides[i]!, 0)])),
       },
-      workgroups: flatWorkgroups(items, threads, caps.maxWorkgroupsPerDimension),
+      workgroups: flatWorkgroups(count, threads, caps.maxWorkgroupsPerDimension),
     },
   });
   lowering.emit({
     kernel: 'ShortAttention',
     operands: [
-      // Queries, keys and values are factors of products.
-      ...entries.slice(0, -1).map(([name, view]): Operand => ({
-        view,
-        access: 'read',
-        ...(vectors && name !== 'mask' ? { packed: ROUNDED } : {}),
-      })),
+      // Queries, keys and values stay float32: widening a key for every query takes longer than reading twice as much.
+      ...entries.slice(0, -1).map(([, view]) => ({ view, access: 'read' as const })),
       { view: output, access: 'write', ...(vectors ? { packed: ROUNDED } : {}) },
     ],
     cost: {
@@ -114,12 +91,8 @@ function lower(lowering: Lowering): void {
     detail: `queries=${queries} keys=${length} features=${width}`,
     webgpu(caps) {
       const workgroupSize = Math.min(WORKGROUP, flatWorkgroupSize(caps.maxWorkgroupInvocations));
-      const halves = new Set((['q', 'k', 'v', 'out'] as const).filter((o) => operands[o].storage.type === 'f16'));
-      // A software adapter has no registers for two.
-      if (caps.software)
-        return kernelOf(shortAttention({ ...form, together: 1, workgroupSize, halves }), workgroupSize, caps);
-      const program = shortAttention({ ...form, rank: paired.shape.length, together: 2, workgroupSize, halves });
-      return kernelOf(program, workgroupSize, caps, paired, mul(product(batch), pairs));
+      const outHalves = output.storage.type === 'f16';
+      return kernelOf(shortAttention({ ...form, workgroupSize, outHalves }), workgroupSize, caps);
     },
     cuda(caps) {
       const program = typeof length === 'number' ? nativeShortAttention(form, length) : undefined;
