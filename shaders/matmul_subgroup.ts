@@ -63,9 +63,9 @@ function pitchOf(elements: number): number {
 }
 
 /**
- * See SubgroupTile. Loads of a step are on their way while the subgroups multiply the one before: they start in front of the
- * barrier, behind which a compiler could put them off until they are used. Results go through the memory of the operands: an
- * H100 gives a multiprocessor's workgroups some 48 KiB in all, so that what one takes decides how many there are.
+ * See SubgroupTile. Loads of a step are on their way while the subgroups multiply the one before. Results go through the
+ * memory of the operands: an H100 gives a multiprocessor's workgroups some 48 KiB in all, so that what one takes decides how
+ * many there are.
  */
 export function subgroup(tile: SubgroupTile, parts: Parts): { shape: string; source: string } {
   const { tileM, tileN, tileK, subgroupM, subgroupN, edge } = tile;
@@ -171,10 +171,10 @@ ${b.fetch}
       workgroupBarrier();
 ${a.put}
 ${b.put}
+      workgroupBarrier();
       k_next = k_put + ${tileK}u;
 ${a.fetch}
 ${b.fetch}
-      workgroupBarrier();
 ${multiplied}
     }
 ${finish.join('\n')}

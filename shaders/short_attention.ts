@@ -1,5 +1,5 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
-import { declareMade, declareReadFours, madeOf, readFour } from './packed.js';
+import { declareMade, madeOf } from './packed.js';
 import {
   declareParameters,
   declareStorage,
@@ -22,8 +22,8 @@ export interface ShortAttentionOptions {
   /** Dimensions that count the queries, after merging. */
   readonly rank: number;
   readonly workgroupSize: number;
-  /** Operands that are stored as float16, in vectors. */
-  readonly halves: ReadonlySet<'q' | 'k' | 'v' | 'out'>;
+  /** The result is stored as float16, in vectors. */
+  readonly outHalves: boolean;
 }
 
 function fieldsOf(hasMask: boolean, rank: number): { operands: string[]; fields: ParameterField[] } {
@@ -48,7 +48,7 @@ const [MOST_KEYS, MOST_FEATURES] = [64, 64];
 
 /** The same on CUDA, for a number of keys that is known; undefined where registers do not hold their scores. */
 export function nativeShortAttention(
-  { width, valueWidth, hasMask, vectors, rank }: Omit<ShortAttentionOptions, 'workgroupSize' | 'halves'>,
+  { width, valueWidth, hasMask, vectors, rank }: Omit<ShortAttentionOptions, 'workgroupSize' | 'outHalves'>,
   length: number,
 ): WebGpuProgram | undefined {
   if (!vectors || length > MOST_KEYS || Math.max(width, valueWidth) > MOST_FEATURES) return undefined;
@@ -86,25 +86,25 @@ ${hasMask ? mask : ''}`;
  * Operations a query and key: 2 (width + valueWidth) and the exponentials. Memory: every operand once, and no scores.
  */
 export function shortAttention(options: ShortAttentionOptions): WebGpuProgram {
-  const { width, valueWidth, hasMask, vectors, rank, workgroupSize, halves } = options;
+  const { width, valueWidth, hasMask, vectors, rank, workgroupSize, outHalves } = options;
+  const made = outHalves ? 'f16' : 'f32';
   const { operands, fields } = fieldsOf(hasMask, rank);
   const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
   const [groups, valueGroups] = [range(Math.ceil(width / 4)), range(Math.ceil(valueWidth / 4))];
-  const typeOf = (o: string): 'f16' | 'f32' => ((halves as ReadonlySet<string>).has(o) ? 'f16' : 'f32');
   const binding = (o: string, i: number): string => {
-    if (o === 'out') return declareMade(i + 1, o, typeOf('out'), vectors);
-    return vectors && o !== 'mask' ? declareReadFours(i + 1, o, typeOf(o)) : declareStorage(i + 1, o, 'f32', 'read');
+    if (o === 'out') return declareMade(i + 1, o, made, vectors);
+    return declareStorage(i + 1, o, 'f32', 'read', vectors && o !== 'mask');
   };
   /** Four features of an operand from its group `g`; zeros behind the last. */
   const four = (o: string, at: string, g: number, features: number): string => {
-    if (vectors) return readFour(o, typeOf(o), at, `${4 * g}u`);
+    if (vectors) return `${o}[${at} / 4u + ${g}u]`;
     const words = range(4).map((i) =>
       4 * g + i < features ? `${o}[${at} + ${4 * g + i}u * blocks[z].${o}_feature]` : '0.0',
     );
     return `vec4<f32>(${words.join(', ')})`;
   };
   const store = (g: number): string => {
-    if (vectors) return `    out[out_at / 4u + ${g}u] = ${madeOf(`s${g} * share`, typeOf('out'), true)};`;
+    if (vectors) return `    out[out_at / 4u + ${g}u] = ${madeOf(`s${g} * share`, made, true)};`;
     return range(Math.min(4, valueWidth - 4 * g))
       .map((i) => `    out[out_at + ${4 * g + i}u * blocks[z].out_feature] = s${g}.${'xyzw'[i]} * share;`)
       .join('\n');
@@ -141,6 +141,6 @@ ${valueGroups.map((g) => `      s${g} = s${g} * kept + ${four('v', 'v_row', g, v
     let share = 1.0 / sum;
 ${valueGroups.map(store).join('\n')}`,
 })}`;
-  const key = `ShortAttention_${width}_${valueWidth}${hasMask ? '_mask' : ''}${vectors ? '_vectors' : ''}${[...halves].map((o) => `_${o}_f16`).join('')}_r${rank}_w${workgroupSize}`;
+  const key = `ShortAttention_${width}_${valueWidth}${hasMask ? '_mask' : ''}${vectors ? '_vectors' : ''}${outHalves ? '_to_f16' : ''}_r${rank}_w${workgroupSize}`;
   return { key, source, fields, reportsErrors: false };
 }

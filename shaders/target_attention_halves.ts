@@ -188,7 +188,8 @@ ${firstLines.map((i) => `          let line${i} = ${line(layout.firstLines + i *
   const readers = others.map((_, i) => `other${i}[other${i}_at + key * blocks[z].other${i}_step]`);
   // A subgroup weighs its own keys: runs of features side by side, and keys in turn where those leave lanes.
   const runs = width / eighth;
-  const inTurn = Math.max(1, Math.min(4, Math.floor(SUBGROUP / runs)));
+  // So many in turn divide the 16 keys.
+  const inTurn = [4, 2].find((n) => n * runs <= SUBGROUP) ?? 1;
   const across = Math.min(runs, SUBGROUP);
   const eightOf = (name: string): string =>
     stored.keys

@@ -1,6 +1,6 @@
 import { flatWorkgroupSize } from '../../../shaders/program.js';
 import { NATIVE_THREADS, nativeShortAttention, shortAttention } from '../../../shaders/short_attention.js';
-import { ROUNDED, type DeviceCaps, type Operand, type StepKernel } from '../../compile/kernel.js';
+import { ROUNDED, type DeviceCaps, type StepKernel } from '../../compile/kernel.js';
 import type { WebGpuProgram } from '../../../shaders/program.js';
 import type { Lowering } from '../../compile/lowering.js';
 import { broadcastView, collapse, isAligned, nonEmpty, transposeView, type View } from '../../compile/view.js';
@@ -79,12 +79,8 @@ function lower(lowering: Lowering): void {
   lowering.emit({
     kernel: 'ShortAttention',
     operands: [
-      // Queries, keys and values are factors of products.
-      ...entries.slice(0, -1).map(([name, view]): Operand => ({
-        view,
-        access: 'read',
-        ...(vectors && name !== 'mask' ? { packed: ROUNDED } : {}),
-      })),
+      // Queries, keys and values stay float32: widening a key for every query takes longer than reading twice as much.
+      ...entries.slice(0, -1).map(([, view]) => ({ view, access: 'read' as const })),
       { view: output, access: 'write', ...(vectors ? { packed: ROUNDED } : {}) },
     ],
     cost: {
@@ -95,8 +91,8 @@ function lower(lowering: Lowering): void {
     detail: `queries=${queries} keys=${length} features=${width}`,
     webgpu(caps) {
       const workgroupSize = Math.min(WORKGROUP, flatWorkgroupSize(caps.maxWorkgroupInvocations));
-      const halves = new Set((['q', 'k', 'v', 'out'] as const).filter((o) => operands[o].storage.type === 'f16'));
-      return kernelOf(shortAttention({ ...form, workgroupSize, halves }), workgroupSize, caps);
+      const outHalves = output.storage.type === 'f16';
+      return kernelOf(shortAttention({ ...form, workgroupSize, outHalves }), workgroupSize, caps);
     },
     cuda(caps) {
       const program = typeof length === 'number' ? nativeShortAttention(form, length) : undefined;

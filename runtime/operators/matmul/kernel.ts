@@ -173,7 +173,8 @@ function chooseHalfTile(a: View, b: View, caps: DeviceCaps): TileChoice {
     bRun: isEights ? 8 : 4,
   });
   const some = { tile: of([128, 64, 32], [64, 32]), from: MANY_TILES, below: Number.POSITIVE_INFINITY };
-  const isWide = typeof n !== 'number' || n > 64;
+  // A wide tile where little of the last one lies behind the result's edge.
+  const isWide = typeof n !== 'number' || Math.ceil(n / 128) * 128 <= 1.2 * n;
   const large = { tile: of([128, 128, 32], [64, 64]), from: MANY_TILES, below: Number.POSITIVE_INFINITY };
   return { tile: of([64, 64, 32], [32, 32]), others: [isWide ? large : some] };
 }

@@ -62,6 +62,8 @@ const [MOST_ROWS, FILLED] = [32, 264];
 /** Rows of a workgroup in float16, and how many workgroups have to come of the larger. */
 const HALVES_ROWS = [64, 32, 16];
 const HALVES_FILLED = 100;
+/** An H100's multiprocessor has workgroup memory for two workgroups of so much: the largest gives way to one that fits twice. */
+const TWICE_BYTES = 24 * 1024;
 /** On CUDA's matrix units: how many blocks have to come of the larger, and most blocks, each of which reads all weights. */
 const UNITS_FILLED = 100;
 const MOST_BLOCKS = 132;
@@ -82,12 +84,16 @@ export function cutsOf(
 ): readonly Cut[] {
   if (products === 'float16') {
     const cuts = HALVES_ROWS.map((rows): Cut => ({ rows, threads: HALVES_THREADS, filled: HALVES_FILLED }));
-    return cuts.filter(
-      ({ rows, threads }) =>
-        threads <= caps.maxWorkgroupInvocations &&
-        fitsRegisters(layers, rows) &&
-        halvesBytes(layers, normalizes, rows) <= caps.maxWorkgroupBytes,
+    const bytes = ({ rows }: Cut): number => halvesBytes(layers, normalizes, rows);
+    const fitting = cuts.filter(
+      (cut) =>
+        cut.threads <= caps.maxWorkgroupInvocations &&
+        fitsRegisters(layers, cut.rows) &&
+        bytes(cut) <= caps.maxWorkgroupBytes,
     );
+    const [largest, next] = fitting;
+    const isTwice = largest && next && bytes(largest) > TWICE_BYTES && bytes(next) <= TWICE_BYTES;
+    return isTwice && largest.rows === HALVES_ROWS[0] ? fitting.slice(1) : fitting;
   }
   if (products === 'tf32') {
     if (!fitsUnits(layers, normalizes, caps.tf32?.workgroupBytes ?? 0)) return [];

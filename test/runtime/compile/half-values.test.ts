@@ -1,7 +1,8 @@
-import { describe, expect, it } from 'vitest';
-import { compile, GraphBuilder, printPlan, type Graph } from '../../../runtime/index.js';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { compile, GraphBuilder, GraphEngine, printPlan, tensorOf, type Graph } from '../../../runtime/index.js';
 import { buildZoo, zooNames } from '../../../src/zoo/index.js';
 import { graphProblems, Random, SEED } from '../../support/cases.js';
+import { openBackend } from '../../support/device.js';
 import { openBothEngines } from '../../support/engines.js';
 import { openNullDevice, UNITS, unitsPlan } from '../../support/units.js';
 
@@ -36,6 +37,21 @@ function layers({ table, dense, hidden, columns }: Layers, keeps = false): Graph
       b.op('ReduceSum', [h, b.constant('axis', { dtype: 'int64', dims: [1], data: BigInt64Array.of(1n) })]),
       'float32',
     );
+  return b.build();
+}
+
+/** Products of pairs of vectors that are looked up. */
+function pairs(vectors: number, width: number): Graph {
+  const random = new Random();
+  const b = new GraphBuilder('pairs');
+  const ids = b.input('ids', 'int64', ['n', vectors]);
+  const x = b.op('Gather', [b.constant('table', random.floats([20, width], -1, 1)), ids], { axis: 0 });
+  const products = b.op('MatMul', [x, b.op('Transpose', [x], { perm: [0, 2, 1] })]);
+  const places = Array.from({ length: vectors * vectors }, (_, i) => i).filter(
+    (i) => i % vectors < Math.floor(i / vectors),
+  );
+  const at = b.constant('at', tensorOf('int64', [places.length], places));
+  b.output(b.op('Gather', [b.op('Flatten', [products], { axis: 1 }), at], { axis: 1 }), 'float32');
   return b.build();
 }
 
@@ -92,6 +108,33 @@ describe('values between products of float16', () => {
         const inputs = { id: random.tensor('int64', [n], 0, 30), dense: random.floats([n, form.dense], -1, 1) };
         // Both layers round factors to 11 bits; sums are of up to 1,030 of them.
         expect(await graphProblems(model, graph, inputs, 1e-2, 0.3)).toEqual([]);
+      }
+      await model.dispose();
+    });
+  });
+
+  describe('that kernels without matrix units read', () => {
+    let engine: GraphEngine;
+    beforeAll(async () => {
+      const backend = await openBackend({ software: false });
+      // None of the products below takes matrix units.
+      Object.defineProperty(backend, 'caps', { value: { ...backend.caps, multipliesHalves: true } });
+      engine = new GraphEngine(backend);
+    });
+    afterAll(() => engine.close());
+
+    it.each([
+      [27, 128],
+      [5, 16],
+      [9, 12],
+    ])(`give nearly what the reference gives: ${SEED}, pairs of %i of %i`, async (vectors, width) => {
+      const graph = pairs(vectors, width);
+      expect(halvesOf(graph)).toHaveLength(1);
+      const random = new Random();
+      const model = await engine.load(graph, { products: 'float16' });
+      for (const n of [1, 9]) {
+        const inputs = { ids: random.tensor('int64', [n, vectors], 0, 20) };
+        expect(await graphProblems(model, graph, inputs, 1e-2, 2e-2)).toEqual([]);
       }
       await model.dispose();
     });

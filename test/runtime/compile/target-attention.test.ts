@@ -63,6 +63,9 @@ const FORMS: Form[] = [
   { length: 130, width: 20, first: 16, second: 64, activation: 'Relu', mask: 'where', scaled: false, lookups: false },
 ];
 
+/** Runs of 8 features of a key that a subgroup does not hold an even number of. */
+const UNEVEN: Form = { ...FORMS[0]!, length: 33, width: 72, first: 40, second: 24 };
+
 /** As in the zoo. */
 const DIN: Form = {
   length: 100,
@@ -123,7 +126,7 @@ describe('attention to a target', () => {
     }
     await model.dispose();
   });
-  it.each([...FORMS, DIN])(
+  it.each([...FORMS, UNEVEN, DIN])(
     `gives nearly that in float16: $length keys of $width, $mask (seed ${SEED})`,
     async (form) => {
       const graph = attention(form);
