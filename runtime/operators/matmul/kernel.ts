@@ -3,7 +3,7 @@ import { blockedBytes, type BlockedTile } from '../../../shaders/matmul_blocked.
 import { hopperTileBytes, type HopperTile } from '../../../shaders/matmul_hopper.js';
 import type { OuterTile } from '../../../shaders/matmul_outer.js';
 import { nativeTileBytes, type NativeTile } from '../../../shaders/matmul_native.js';
-import type { SubgroupTile } from '../../../shaders/matmul_subgroup.js';
+import { subgroupBytes, type SubgroupTile } from '../../../shaders/matmul_subgroup.js';
 import type { WebGpuProgram } from '../../../shaders/program.js';
 import {
   productsOf,
@@ -176,7 +176,8 @@ function chooseHalfTile(a: View, b: View, caps: DeviceCaps): TileChoice {
   // A wide tile where little of the last one lies behind the result's edge.
   const isWide = typeof n !== 'number' || Math.ceil(n / 128) * 128 <= 1.2 * n;
   const large = { tile: of([128, 128, 32], [64, 64]), from: MANY_TILES, below: Number.POSITIVE_INFINITY };
-  return { tile: of([64, 64, 32], [32, 32]), others: [isWide ? large : some] };
+  const fitting = [...(isWide ? [large] : []), some].find((c) => subgroupBytes(c.tile) <= caps.maxWorkgroupBytes);
+  return { tile: of([64, 64, 32], [32, 32]), others: fitting ? [fitting] : [] };
 }
 
 /** Fewest columns, and steps of a sum, of a product that is worth matrix units. */
