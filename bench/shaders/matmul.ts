@@ -11,7 +11,7 @@ import { Command, Option } from 'commander';
 import { multipliesHalves } from '../../runtime/backends/webgpu/adapter.js';
 import { PRODUCT_PRECISIONS, type ProductPrecision } from '../../runtime/compile/kernel.js';
 import { matMul, type MatMulTile } from '../../shaders/matmul.js';
-import { edgeOf } from '../../runtime/operators/matmul/tiles.js';
+import { subgroup } from '../../runtime/operators/matmul/tiles.js';
 import type { BlockedTile } from '../../shaders/matmul_blocked.js';
 import { subgroupBytes, subgroupThreads, type SubgroupTile } from '../../shaders/matmul_subgroup.js';
 import { openDevice, requireAdapter } from '../../src/device/index.js';
@@ -61,18 +61,13 @@ function subgroupTiles(loads: Loads, { k, n, transposed, pitch = k }: Shape): Su
     [128, 256, 32, 64, 64],
     [256, 128, 32, 64, 64],
   ];
-  return sizes.map(([tileM, tileN, tileK, subgroupM, subgroupN]) => ({
-    kind: 'subgroup' as const,
-    tileM,
-    tileN,
-    tileK,
-    subgroupM,
-    subgroupN,
-    edge: edgeOf(k, tileK),
-    ...loads,
-    a: pitch % 4 === 0 ? ('along' as const) : loads.a,
-    bRun: (transposed ? k : n) % 8 === 0 ? (8 as const) : (4 as const),
-  }));
+  return sizes.map(([tileM, tileN, tileK, subgroupM, subgroupN]) =>
+    subgroup([tileM, tileN, tileK], [subgroupM, subgroupN], k, {
+      ...loads,
+      a: pitch % 4 === 0 ? 'along' : loads.a,
+      bRun: (transposed ? k : n) % 8 === 0 ? 8 : 4,
+    }),
+  );
 }
 
 /** Tiles that a device can run and that are not mostly past the edges of the product. */

@@ -1,3 +1,5 @@
+import { PassTimer } from './pass-timer.js';
+
 /** What a device does at most, measured by kernels that do nothing else. */
 export interface Peaks {
   /** Read and written, by a kernel that copies 512 MiB (4 MiB on a software adapter). */
@@ -53,29 +55,11 @@ async function fastest(device: GPUDevice, code: string, { words, workgroups, rou
     layout: pipeline.getBindGroupLayout(0),
     entries: operands.map((buffer, binding) => ({ binding, resource: { buffer } })),
   });
-  const querySet = device.createQuerySet({ type: 'timestamp', count: 2 });
-  const resolved = device.createBuffer({ size: 16, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC });
-  const read = device.createBuffer({ size: 16, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+  const timer = new PassTimer(device);
   let seconds = Number.POSITIVE_INFINITY;
   // The first runs warm up a GPU that clocked down.
-  for (let i = 0; i < rounds; i++) {
-    const encoder = device.createCommandEncoder();
-    const pass = encoder.beginComputePass({
-      timestampWrites: { querySet, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 },
-    });
-    pass.setPipeline(pipeline);
-    pass.setBindGroup(0, group);
-    pass.dispatchWorkgroups(workgroups);
-    pass.end();
-    encoder.resolveQuerySet(querySet, 0, 2, resolved, 0);
-    encoder.copyBufferToBuffer(resolved, 0, read, 0, 16);
-    device.queue.submit([encoder.finish()]);
-    await read.mapAsync(GPUMapMode.READ);
-    const [begin, end] = new BigUint64Array(read.getMappedRange());
-    seconds = Math.min(seconds, Number(end! - begin!) / 1e9);
-    read.unmap();
-  }
-  for (const made of [...operands, querySet, resolved, read]) made.destroy();
+  for (let i = 0; i < rounds; i++) seconds = Math.min(seconds, await timer.time(pipeline, group, workgroups));
+  for (const made of [...operands, timer]) made.destroy();
   return seconds;
 }
 

@@ -7,6 +7,7 @@
  */
 import { Command } from 'commander';
 import { openDevice, requireAdapter } from '../../src/device/index.js';
+import { PassTimer } from './pass-timer.js';
 
 const { multiprocessors, kib, threads } = new Command('residents')
   .option('--multiprocessors <n>', 'of the device', '132')
@@ -20,28 +21,11 @@ const STEPS = 6000;
 
 const found = await requireAdapter('auto');
 const device = await openDevice(found.adapter);
-const querySet = device.createQuerySet({ type: 'timestamp', count: 2 });
-const resolved = device.createBuffer({ size: 16, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC });
-const read = device.createBuffer({ size: 16, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+const timer = new PassTimer(device);
 const out = device.createBuffer({ size: 16, usage: GPUBufferUsage.STORAGE });
 
 async function measure(pipeline: GPUComputePipeline, group: GPUBindGroup, workgroups: number): Promise<number> {
-  const encoder = device.createCommandEncoder();
-  const pass = encoder.beginComputePass({
-    timestampWrites: { querySet, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 },
-  });
-  pass.setPipeline(pipeline);
-  pass.setBindGroup(0, group);
-  pass.dispatchWorkgroups(workgroups);
-  pass.end();
-  encoder.resolveQuerySet(querySet, 0, 2, resolved, 0);
-  encoder.copyBufferToBuffer(resolved, 0, read, 0, 16);
-  device.queue.submit([encoder.finish()]);
-  await read.mapAsync(GPUMapMode.READ);
-  const [begin, end] = new BigUint64Array(read.getMappedRange());
-  const us = Number(end! - begin!) / 1e3;
-  read.unmap();
-  return us;
+  return 1e6 * (await timer.time(pipeline, group, workgroups));
 }
 
 const numbers = (text: string): number[] => text.split(',').map(Number);
@@ -75,5 +59,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     console.log(`${String(size).padStart(4)} threads ${String(memory).padStart(3)} KiB  ${times.join(' ')}`);
   }
 }
+timer.destroy();
 device.destroy();
 found.release();

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lookup_rows.cuh"
+#include "timing.cuh"
 
 using namespace wgsl;
 
@@ -33,12 +34,6 @@ template <Stored stored>
 __global__ void __launch_bounds__(256, 4) lookUp(const __grid_constant__ Blocks blocks, const void *tables, const void *ids, f32 *out) {
   const Kernel kernel{blocks.of, {tables, ~0ull >> 30}, {ids, kBatch * kTables * 8}, {out, (unsigned long long)kBatch * kTables * kWidth * 4}};
   RowLookup<stored, true>::run(kernel);
-}
-
-static void check(cudaError_t error) {
-  if (error == cudaSuccess) return;
-  std::fprintf(stderr, "%s\n", cudaGetErrorString(error));
-  std::exit(1);
 }
 
 __device__ u32 scrambled(u32 i) {
@@ -84,24 +79,6 @@ __global__ void compare(const uint2 *ids, const f32 *out, u32 *wrong) {
 
 __global__ void copyFours(const float4 *from, float4 *to, u32 count) {
   for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) to[i] = from[i];
-}
-
-// The least time of five times ten calls, in microseconds.
-template <class Launch> static f32 timeOf(const Launch &launch) {
-  cudaEvent_t begin, end;
-  check(cudaEventCreate(&begin));
-  check(cudaEventCreate(&end));
-  f32 best = 1e9f;
-  for (int repeat = 0; repeat < 6; repeat++) {
-    check(cudaEventRecord(begin));
-    for (int i = 0; i < 10; i++) launch();
-    check(cudaEventRecord(end));
-    check(cudaEventSynchronize(end));
-    f32 ms = 0;
-    check(cudaEventElapsedTime(&ms, begin, end));
-    if (repeat > 0) best = std::min(best, ms * 100);
-  }
-  return best;
 }
 
 template <Stored stored> static void measure(const char *name, f32 copyRate) {

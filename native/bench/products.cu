@@ -9,6 +9,7 @@
 
 #include "matmul.cuh"
 #include "matmul_hopper.cuh"
+#include "timing.cuh"
 
 namespace wgsl {
 
@@ -64,12 +65,6 @@ __global__ void reference(const __grid_constant__ Arguments g) {
 
 using namespace wgsl;
 
-static void check(cudaError_t code) {
-  if (code == cudaSuccess) return;
-  std::fprintf(stderr, "%s\n", cudaGetErrorString(code));
-  std::exit(1);
-}
-
 // So many numbers in [-1/2, 1/2).
 static f32 *noise(size_t count, u32 seed) {
   std::vector<f32> host(count);
@@ -92,20 +87,8 @@ static void measure(const std::string &name, const Arguments &g, u32 tileM, u32 
   check(cudaMemcpy(found.data(), g.out, found.size() * 4, cudaMemcpyDeviceToHost));
   f32 worst = 0;
   for (size_t i = 0; i < found.size(); i++) worst = std::max(worst, std::fabs(found[i] - expected[i]));
-  cudaEvent_t begin, end;
-  check(cudaEventCreate(&begin));
-  check(cudaEventCreate(&end));
-  f32 best = 1e9f;
-  for (int turn = 0; turn < 4; turn++) {
-    check(cudaEventRecord(begin));
-    for (int i = 0; i < 10; i++) launch();
-    check(cudaEventRecord(end));
-    check(cudaEventSynchronize(end));
-    f32 ms = 0;
-    check(cudaEventElapsedTime(&ms, begin, end));
-    best = std::min(best, ms / 10);
-  }
-  std::printf("  %-24s %8.2f us %7.1f TFLOP/s  error %.1e\n", name.c_str(), best * 1e3, 2e-9 * g.p.m * g.p.n * g.p.k / best, worst);
+  const f32 best = timeOf(launch);
+  std::printf("  %-24s %8.2f us %7.1f TFLOP/s  error %.1e\n", name.c_str(), best, 2e-6 * g.p.m * g.p.n * g.p.k / best, worst);
 }
 
 template <int groups, int tileN, int slices, int stages, int residents>

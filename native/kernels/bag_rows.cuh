@@ -1,5 +1,5 @@
 // Sums of the rows of a table that bags of one length list, all tables of a model in one launch; what it computes is said in
-// runtime/operators/embedding-bag. shaders/bag_native.ts writes the module around it: parameters, buffers, `report`.
+// runtime/operators/embedding-bag. shaders/rows_native.ts writes the module around it: parameters, buffers, `report`.
 #pragma once
 
 #include "lookup_rows.cuh"

@@ -1,5 +1,5 @@
 // Rows of tables for indices, all tables of a model in one launch; what it computes is said in shaders/gather.ts.
-// shaders/lookup_native.ts writes the module around it: parameters, buffers, `report`.
+// shaders/rows_native.ts writes the module around it: parameters, buffers, `report`.
 #pragma once
 
 #include "lookup.cuh"

@@ -1,4 +1,4 @@
-import { BAG_THREADS, nativeBag } from '../../../shaders/bag_native.js';
+import { ROW_THREADS, nativeBag } from '../../../shaders/rows_native.js';
 import { INDEX_HELPERS } from '../../../shaders/indexed.js';
 import { enterRow, readFour, type FourType } from '../../../shaders/packed.js';
 import type { PackedUse, StepKernel } from '../../compile/kernel.js';
@@ -83,7 +83,7 @@ function nativeKernel(bags: FixedBags, most: number): StepKernel | undefined {
         out_row: output.strides[0]!,
         out_step: output.strides[1]!,
       },
-      workgroups: (bindings) => Math.min(most, Math.ceil(evaluate(lanes, bindings) / BAG_THREADS)),
+      workgroups: (bindings) => Math.min(most, Math.ceil(evaluate(lanes, bindings) / ROW_THREADS)),
     },
   };
 }

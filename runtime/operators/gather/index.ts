@@ -1,5 +1,5 @@
 import { gather } from '../../../shaders/gather.js';
-import { LOOKUP_THREADS, nativeLookup } from '../../../shaders/lookup_native.js';
+import { ROW_THREADS, nativeLookup } from '../../../shaders/rows_native.js';
 import { flatWorkgroupSize } from '../../../shaders/program.js';
 import type { Lowering, TablePart } from '../../compile/lowering.js';
 import { ROUNDED, type PackedUse, type Step, type StepKernel } from '../../compile/kernel.js';
@@ -80,7 +80,7 @@ function runsOf({ data: { view }, indices, output, axis, addend }: Omit<GatherCa
 
 /**
  * CUDA's own kernel, where indices that lie evenly pick rows whose elements lie together, and nothing is added: as
- * shaders/lookup_native.ts has it.
+ * shaders/rows_native.ts has it.
  * @param vectors rows come in fours.
  */
 function nativeKernel(call: GatherCall, vectors: boolean): StepKernel | undefined {
@@ -111,7 +111,7 @@ function nativeKernel(call: GatherCall, vectors: boolean): StepKernel | undefine
         out_start: { start: output },
         out_row: strides[2]![0] ?? 0,
       },
-      workgroups: (bindings) => Math.min(MOST_WORKGROUPS, Math.ceil(evaluate(parts, bindings) / LOOKUP_THREADS)),
+      workgroups: (bindings) => Math.min(MOST_WORKGROUPS, Math.ceil(evaluate(parts, bindings) / ROW_THREADS)),
     },
   };
 }

@@ -22,7 +22,7 @@ import { trafficBytes } from '../elementwise/kernel.js';
 import type { ChainCode } from '../elementwise/chain.js';
 import { finishForm } from './finish.js';
 import { measuredChoice } from './measured.js';
-import { areVectors, blocked, edgeOf, loadsOf, outer, raggedLoadsOf, staged, type TileChoice } from './tiles.js';
+import { areVectors, blocked, loadsOf, outer, raggedLoadsOf, staged, subgroup, type TileChoice } from './tiles.js';
 
 /** A batched product whose batch dimensions have been merged to two. */
 export interface MatMulCall {
@@ -158,20 +158,8 @@ function chooseHalfTile(a: View, b: View, caps: DeviceCaps): TileChoice {
   const loads = raggedLoadsOf(a, b);
   const isEights =
     loads.b === 'across' ? liesInEights(b) && divideExact(n, 8) !== undefined : isAligned(b, [0, 1, 3], 8);
-  const of = (
-    [tileM, tileN, tileK]: readonly [number, number, number],
-    [subgroupM, subgroupN]: readonly [number, number],
-  ): SubgroupTile => ({
-    kind: 'subgroup',
-    tileM,
-    tileN,
-    tileK,
-    subgroupM,
-    subgroupN,
-    edge: edgeOf(k, tileK),
-    ...loads,
-    bRun: isEights ? 8 : 4,
-  });
+  const of = (size: readonly [number, number, number], each: readonly [number, number]): SubgroupTile =>
+    subgroup(size, each, k, { ...loads, bRun: isEights ? 8 : 4 });
   const some = { tile: of([128, 64, 32], [64, 32]), from: MANY_TILES, below: Number.POSITIVE_INFINITY };
   // A wide tile where little of the last one lies behind the result's edge.
   const isWide = typeof n !== 'number' || Math.ceil(n / 128) * 128 <= 1.2 * n;

@@ -2,6 +2,7 @@ import type { MatMulTile } from '../../../shaders/matmul.js';
 import type { BlockedTile } from '../../../shaders/matmul_blocked.js';
 import type { KEdge, OuterTile } from '../../../shaders/matmul_outer.js';
 import type { StagedTile } from '../../../shaders/matmul_staged.js';
+import type { SubgroupTile } from '../../../shaders/matmul_subgroup.js';
 import { isAligned, liesInFours, type View } from '../../compile/view.js';
 import { divideExact, equal, type Dim } from '../../graph/dim.js';
 
@@ -62,8 +63,17 @@ export function outer(
   return { kind: 'outer', tileM, tileN, tileK, threadM, threadN, edge: edgeOf(k, tileK), a, b: 'across' };
 }
 
+export function subgroup(
+  [tileM, tileN, tileK]: readonly [number, number, number],
+  [subgroupM, subgroupN]: readonly [number, number],
+  k: Dim,
+  loads: Pick<SubgroupTile, 'a' | 'b' | 'bRun'>,
+): SubgroupTile {
+  return { kind: 'subgroup', tileM, tileN, tileK, subgroupM, subgroupN, edge: edgeOf(k, tileK), ...loads };
+}
+
 /** How a sum over k ends in steps of tileK. */
-export function edgeOf(k: Dim, tileK: number): KEdge {
+function edgeOf(k: Dim, tileK: number): KEdge {
   if (divideExact(k, tileK) !== undefined) return 'none';
   return divideExact(k, 4) === undefined ? 'any' : 'fours';
 }
