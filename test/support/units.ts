@@ -1,7 +1,7 @@
 import { create, globals } from 'webgpu';
-import { afterAll, beforeAll } from 'vitest';
-import { compile, type Graph, type Plan } from '../../runtime/index.js';
-import type { KernelTarget } from '../../runtime/compile/kernel.js';
+import { afterAll, beforeAll, type TestContext } from 'vitest';
+import { compile, GraphBuilder, type Graph, type GraphEngine, type Plan } from '../../runtime/index.js';
+import type { KernelTarget, ProductPrecision } from '../../runtime/compile/kernel.js';
 
 /** What a GPU with matrix units of float16 can do, asked for products of it. */
 export const UNITS: KernelTarget = {
@@ -53,4 +53,29 @@ export function openNullDevice(): (plan: Plan) => Promise<string[]> {
     );
     return messages.flat();
   };
+}
+
+const found = new WeakMap<GraphEngine, Map<ProductPrecision, Promise<boolean>>>();
+
+async function multiplies(engine: GraphEngine, products: ProductPrecision): Promise<boolean> {
+  const b = new GraphBuilder('units');
+  const weight = b.constant('w', { dtype: 'float32', dims: [16, 16], data: new Float32Array(256) });
+  b.output(b.op('MatMul', [b.input('x', 'float32', ['n', 16]), weight]), 'float32');
+  const model = await engine.load(b.build(), { products });
+  const { precision } = await model.summary();
+  await model.dispose();
+  return precision.products === products;
+}
+
+/** Skips a test of products of a type where the engine's device has no matrix units for them: it would test those of float32 again. */
+export async function needsUnits(
+  engine: GraphEngine,
+  products: ProductPrecision,
+  { skip }: Pick<TestContext, 'skip'>,
+): Promise<void> {
+  const known = found.get(engine) ?? new Map<ProductPrecision, Promise<boolean>>();
+  found.set(engine, known);
+  const has = known.get(products) ?? multiplies(engine, products);
+  known.set(products, has);
+  skip(!(await has), `this device has no matrix units for ${products}`);
 }

@@ -4,9 +4,9 @@ import { importOnnxFile } from '../../../src/onnx/index.js';
 import { buildZoo, zooInputs } from '../../../src/zoo/index.js';
 import { SOFTWARE_CAPS } from '../../support/caps.js';
 import { graphProblems, Random, SEED } from '../../support/cases.js';
-import { testsCuda } from '../../support/device.js';
 import { openBothEngines } from '../../support/engines.js';
 import { goldenPath } from '../../support/golden.js';
+import { needsUnits } from '../../support/units.js';
 
 const kernels = (graph: Graph): string[] =>
   compile(graph, { maxBindingBytes: 2 ** 27 }).program.steps.map((s) => s.kernel);
@@ -89,14 +89,13 @@ describe('attention of short sequences to themselves', () => {
     await model.dispose();
   });
 
-  it
-    .runIf(testsCuda)
-    .each([
-      FORMS[0]!,
-      { ...FORMS[1]!, biased: false },
-      { length: 32, features: 48, heads: 2, width: 8, values: 8, biased: true },
-      { length: 1, features: 16, heads: 6, width: 8, values: 8, biased: true, behind: 4 },
-    ])(`is the same up to rounding in TF32: $length places, $heads heads (seed ${SEED})`, async (form) => {
+  it.for([
+    FORMS[0]!,
+    { ...FORMS[1]!, biased: false },
+    { length: 32, features: 48, heads: 2, width: 8, values: 8, biased: true },
+    { length: 1, features: 16, heads: 6, width: 8, values: 8, biased: true, behind: 4 },
+  ])(`is the same up to rounding in TF32: $length places, $heads heads (seed ${SEED})`, async (form, context) => {
+    await needsUnits(engines[1]!, 'tf32', context);
     const random = new Random();
     const graph = attention(form);
     const model = await engines[1]!.load(graph, { products: 'tf32' });

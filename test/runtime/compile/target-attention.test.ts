@@ -4,6 +4,7 @@ import { importOnnxFile } from '../../../src/onnx/index.js';
 import { buildZoo, zooInputs } from '../../../src/zoo/index.js';
 import { graphProblems, Random, SEED } from '../../support/cases.js';
 import { openBothEngines } from '../../support/engines.js';
+import { needsUnits } from '../../support/units.js';
 import { goldenPath } from '../../support/golden.js';
 
 const ints = (...values: number[]) => tensorOf('int64', [values.length], values);
@@ -106,11 +107,12 @@ describe('attention to a target', () => {
     await model.dispose();
   });
 
-  it.each([
+  it.for([
     { ...FORMS[1]!, width: 16 },
     { ...FORMS[3]!, width: 24 },
     { ...FORMS[0]!, length: 100, width: 128, first: 80, second: 40 },
-  ])(`is the same up to rounding in TF32: $length keys of $width (seed ${SEED})`, async (form) => {
+  ])(`is the same up to rounding in TF32: $length keys of $width (seed ${SEED})`, async (form, context) => {
+    await needsUnits(engines[1]!, 'tf32', context);
     const { length, width, mask, lookups } = form;
     const graph = attention(form);
     const random = new Random();
@@ -126,9 +128,10 @@ describe('attention to a target', () => {
     }
     await model.dispose();
   });
-  it.each([...FORMS, UNEVEN, DIN])(
+  it.for([...FORMS, UNEVEN, DIN])(
     `gives nearly that in float16: $length keys of $width, $mask (seed ${SEED})`,
-    async (form) => {
+    async (form, context) => {
+      await needsUnits(engines[1]!, 'float16', context);
       const graph = attention(form);
       const random = new Random();
       const model = await engines[1]!.load(graph, { products: 'float16' });
