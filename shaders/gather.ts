@@ -1,5 +1,6 @@
 import { wgsl } from 'wgsl-preprocessor/wgsl-preprocessor.js';
 import { ERROR_BUFFER } from './errors.js';
+import { INDEX_HELPERS } from './indexed.js';
 import {
   declareMade,
   declareRead,
@@ -92,7 +93,6 @@ export function gather(options: GatherOptions): WebGpuProgram {
   const place = (u: number): string =>
     vectors ? `(at${u}.z + e${u}) / 4u` : `at${u}.z + e${u} * blocks[z].run_out_stride`;
   const made = halves ? 'f16' : element;
-  const words = indices === 'i64' ? 'vec2<u32>' : 'i32';
   const items = Array.from({ length: unroll }, (_, u) => u);
   const each = (code: (u: number) => string): string => items.map((u) => `    ${code(u)}`).join('\n');
   const runOf = (w: string): string => (shifts ? `(${w} >> blocks[z].lane_shift)` : `(${w} / lanes)`);
@@ -108,23 +108,11 @@ ${declareStorage(3, 'addend', element, 'read', vectors)}
 ${declareMade(adds ? 4 : 3, 'out', made, vectors)}
 ${ERROR_BUFFER(adds ? 5 : 4)}
 // Where the run of index i begins: in the data, the indices, the output and the addend.
-fn places(z: u32, i: u32) -> vec4<u32> {
+fn starts(z: u32, i: u32) -> vec4<u32> {
 ${offsets}
   return vec4<u32>(data_at, ids_at, out_at, ${adds ? 'addend_at' : '0u'});
 }
-fn words(id: ${words}) -> vec2<u32> {
-#if ${indices === 'i64'}
-  return id;
-#else
-  return vec2<u32>(bitcast<u32>(id), select(0u, 0xffffffffu, id < 0));
-#endif
-}
-const OUTSIDE = 0xffffffffu;
-fn index(id: vec2<u32>, size: u32) -> u32 {
-  let low = bitcast<i32>(id.x);
-  let at = select(u32(low), size - u32(-low), low < 0);
-  return select(OUTSIDE, at, id.y == select(0u, 0xffffffffu, low < 0) && at < size);
-}
+${INDEX_HELPERS}
 fn load(z: u32, from_at: u32, addend_at: u32, e: u32) -> ${value} {
   ${enterRow('data', data, 'from_at')}
   return ${adds ? `${read} + ${addend}` : read};
@@ -141,9 +129,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   for (var begin = group.x * ${workgroupSize * unroll}u + thread; begin < work; begin += groups.x * ${workgroupSize * unroll}u) {
 ${each((u) => `let mine${u} = begin + ${u * workgroupSize}u < work; let w${u} = min(begin + ${u * workgroupSize}u, work - 1u);`)}
 ${each((u) => `let i${u} = ${runOf(`w${u}`)}; let lane${u} = w${u} - ${lanesOf(`i${u}`)};`)}
-${each((u) => `let at${u} = places(z, i${u});`)}
+${each((u) => `let at${u} = starts(z, i${u});`)}
 ${each((u) => `let id${u} = ids[at${u}.y];`)}
-${each((u) => `let index${u} = index(words(id${u}), axis_size); let held${u} = index${u} - first < held && index${u} != OUTSIDE;`)}
+${each((u) => `let index${u} = place(words_${indices}(id${u}), axis_size); let held${u} = index${u} - first < held && index${u} != OUTSIDE;`)}
     // What is not held is not read: the row at the beginning is read in its place, and then left.
 ${each((u) => `let from${u} = at${u}.x + select(0u, index${u} - first, held${u}) * blocks[z].axis_stride;`)}
 ${each((u) => `let stores${u} = mine${u} && (held${u} || (index${u} == OUTSIDE && first == 0u));`)}
@@ -155,8 +143,8 @@ ${each((u) => `if (stores${u} && e${u} < run) { out[${place(u)}] = ${madeOf(`sel
     if (first == 0u && (${items.map((u) => `index${u} == OUTSIDE`).join(' || ')})) {
       for (var w = begin; w < min(work, begin + ${workgroupSize * unroll}u); w += ${workgroupSize}u) {
         let i = ${runOf('w')};
-        let id = words(ids[places(z, i).y]);
-        if (w == ${lanesOf('i')} && index(id, axis_size) == OUTSIDE) { report(i / blocks[z].row_runs, blocks[z].code, i % blocks[z].row_runs, id); }
+        let id = words_${indices}(ids[starts(z, i).y]);
+        if (w == ${lanesOf('i')} && place(id, axis_size) == OUTSIDE) { report(i / blocks[z].row_runs, blocks[z].code, i % blocks[z].row_runs, id); }
       }
     }
   }

@@ -123,6 +123,9 @@ export function stridedOffsets(
   return lines.map((l) => `    ${l}`).join('\n');
 }
 
+/** CUDA: so many blocks, one a multiprocessor, fill any device that has kernels for its matrix units. */
+export const MULTIPROCESSORS = 132;
+
 /** Invocations of a workgroup for kernels without shared memory. */
 export function flatWorkgroupSize(maxInvocations: number): number {
   return Math.min(256, maxInvocations);

@@ -1,4 +1,10 @@
-import { declareParameters, declareStorage, type ParameterField, type WebGpuProgram } from './program.js';
+import {
+  declareParameters,
+  declareStorage,
+  MULTIPROCESSORS,
+  type ParameterField,
+  type WebGpuProgram,
+} from './program.js';
 import { attentionColumns, type SelfAttentionForm } from './self_attention.js';
 
 /** Features of a head that native/kernels/self_attention.cuh takes, most features of a place, and most places. */
@@ -10,7 +16,7 @@ const RESIDENTS = 3;
 /** Sequences that a block takes at a time. */
 export const NATIVE_SEQUENCES = WARPS;
 /** Blocks that fill any device, each of which reads all weights. */
-export const NATIVE_BLOCKS = 132 * RESIDENTS;
+export const NATIVE_BLOCKS = MULTIPROCESSORS * RESIDENTS;
 
 /** Whether matrix units of CUDA take such an attention, in TF32. */
 export function fitsSelfAttention({ length, features, heads, width, valueWidth }: SelfAttentionForm): boolean {

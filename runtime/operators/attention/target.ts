@@ -3,7 +3,7 @@ import { groupedTargetAttention } from '../../../shaders/target_attention_groups
 import { MOST_ATTENTION_WORKGROUPS, targetAttentionHalves } from '../../../shaders/target_attention_halves.js';
 import { nativeTargetAttention } from '../../../shaders/target_attention_native.js';
 import type { LineActivation, TargetAttentionForm } from '../../../shaders/target_attention_parts.js';
-import type { WebGpuProgram } from '../../../shaders/program.js';
+import { MULTIPROCESSORS, type WebGpuProgram } from '../../../shaders/program.js';
 import {
   ROUNDED,
   usesMatrixUnits,
@@ -47,9 +47,6 @@ interface Activated {
   readonly activation?: LineActivation;
   readonly scalars: Readonly<Record<string, number>>;
 }
-
-/** Blocks that fill any device of compute capability 9.0, a block a multiprocessor; each keeps the weights for its rows. */
-const MOST_BLOCKS = 132;
 
 /** A lookup of features of the keys, from `first` on. */
 interface KeyLookup extends RowLookup {
@@ -197,7 +194,8 @@ export function targetAttentionOperator(call: TargetAttentionCall): Operator {
         if (!usesMatrixUnits(target)) return undefined;
         const { byGroups, workgroupBytes } = target.tf32!;
         const grouped = byGroups ? groupedTargetAttention({ ...form, length }, [], workgroupBytes) : undefined;
-        if (grouped) return kernelOf(grouped, MOST_BLOCKS);
+        // A block keeps the weights for all of its rows.
+        if (grouped) return kernelOf(grouped, MULTIPROCESSORS);
         const program = nativeTargetAttention({ ...form, length }, workgroupBytes);
         return program && kernelOf(program, target.maxWorkgroupsPerDimension);
       },
@@ -217,7 +215,7 @@ export function targetAttentionOperator(call: TargetAttentionCall): Operator {
             { view: output, access: 'write' as const },
           ],
           cost: { operations, bytes: trafficBytes(moved) },
-          kernel: kernelOf(program, MOST_BLOCKS, parameters),
+          kernel: kernelOf(program, MULTIPROCESSORS, parameters),
         };
       },
     });

@@ -5,20 +5,9 @@ import type { PackedUse, StepKernel } from '../../compile/kernel.js';
 import type { Lowering } from '../../compile/lowering.js';
 import { isWhole } from '../../compile/packed.js';
 import { deviceBytes, deviceType, isAligned, storedType, type View } from '../../compile/view.js';
-import {
-  evaluate,
-  add,
-  ceilDivide,
-  divideExact,
-  equal,
-  mul,
-  product,
-  shapeText,
-  sub,
-  type Dim,
-} from '../../graph/dim.js';
+import { add, ceilDivide, divideExact, equal, mul, product, shapeText, sub, type Dim } from '../../graph/dim.js';
 import { BRAID_DOMAIN } from '../composite.js';
-import { trafficBytes } from '../elementwise/kernel.js';
+import { flatWorkgroups, trafficBytes } from '../elementwise/kernel.js';
 import { placeOf, requireIndices } from '../indexing/gather.js';
 import { checkIndices, indexedStep, wordsOf } from '../indexing/step.js';
 import type { NodeContext, Operator } from '../operator.js';
@@ -83,7 +72,7 @@ function nativeKernel(bags: FixedBags, most: number): StepKernel | undefined {
         out_row: output.strides[0]!,
         out_step: output.strides[1]!,
       },
-      workgroups: (bindings) => Math.min(most, Math.ceil(evaluate(lanes, bindings) / ROW_THREADS)),
+      workgroups: flatWorkgroups(lanes, ROW_THREADS, most),
     },
   };
 }

@@ -5,7 +5,7 @@ import type { Lowering, TablePart } from '../../compile/lowering.js';
 import { ROUNDED, type PackedUse, type Step, type StepKernel } from '../../compile/kernel.js';
 import { isWhole, ROW_HEADER_BYTES } from '../../compile/packed.js';
 import { collapse, deviceBytes, deviceType, elementsOf, pickView, storedType, type View } from '../../compile/view.js';
-import { add, ceilDivide, compare, divideExact, equal, evaluate, mul, product, type Dim } from '../../graph/dim.js';
+import { add, ceilDivide, compare, divideExact, equal, mul, product, type Dim } from '../../graph/dim.js';
 import { sizeOf } from '../../graph/tensor.js';
 import { flatWorkgroups } from '../elementwise/kernel.js';
 import { knownDims } from '../elementwise/fold.js';
@@ -111,7 +111,7 @@ function nativeKernel(call: GatherCall, vectors: boolean): StepKernel | undefine
         out_start: { start: output },
         out_row: strides[2]![0] ?? 0,
       },
-      workgroups: (bindings) => Math.min(MOST_WORKGROUPS, Math.ceil(evaluate(parts, bindings) / ROW_THREADS)),
+      workgroups: flatWorkgroups(parts, ROW_THREADS, MOST_WORKGROUPS),
     },
   };
 }

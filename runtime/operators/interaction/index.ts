@@ -1,6 +1,6 @@
 import { interaction, MOST_INTERACTION_WORKGROUPS } from '../../../shaders/interaction.js';
 import { nativeInteraction, VECTOR_FIELDS } from '../../../shaders/interaction_native.js';
-import type { WebGpuProgram } from '../../../shaders/program.js';
+import { MULTIPROCESSORS, type WebGpuProgram } from '../../../shaders/program.js';
 import {
   ROUNDED,
   usesMatrixUnits,
@@ -13,9 +13,6 @@ import { deviceType, isAligned, type View } from '../../compile/view.js';
 import { divideExact, equal, evaluate, mul, sub, type Dim } from '../../graph/dim.js';
 import { trafficBytes } from '../elementwise/kernel.js';
 import { fusedOperator } from '../fused.js';
-
-/** Blocks of matrix units' kernel: one a multiprocessor fills any device. */
-const MOST_BLOCKS = 132;
 
 /** The number of the vector that each lookup makes; undefined where one makes anything else. */
 function vectorsOf(x: View, lookups: readonly RowLookup[]): readonly number[] | undefined {
@@ -94,7 +91,7 @@ function lower(lowering: Lowering): void {
     cuda(target) {
       if (!usesMatrixUnits(target)) return undefined;
       const program = nativeInteraction(options, undefined, target.tf32!.workgroupBytes);
-      return program && kernelOf(program, MOST_BLOCKS, copied);
+      return program && kernelOf(program, MULTIPROCESSORS, copied);
     },
     absorb(lookups, target) {
       const made = usesMatrixUnits(target) ? vectorsOf(x, lookups) : undefined;
@@ -124,7 +121,7 @@ function lower(lowering: Lowering): void {
           { view: output, access: 'write' as const },
         ],
         cost: { operations, bytes: trafficBytes([x, output, ...lookups.map((l) => l.ids)]) },
-        kernel: kernelOf(program, MOST_BLOCKS, { ...copied, ...Object.fromEntries(lists) }),
+        kernel: kernelOf(program, MULTIPROCESSORS, { ...copied, ...Object.fromEntries(lists) }),
       };
     },
   });

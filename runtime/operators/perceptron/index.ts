@@ -1,4 +1,4 @@
-import type { WebGpuProgram } from '../../../shaders/program.js';
+import { MULTIPROCESSORS, type WebGpuProgram } from '../../../shaders/program.js';
 import { perceptron, perceptronBytes } from '../../../shaders/perceptron.js';
 import {
   blockedPerceptron,
@@ -64,9 +64,8 @@ const HALVES_ROWS = [64, 32, 16];
 const HALVES_FILLED = 100;
 /** An H100's multiprocessor has workgroup memory for two workgroups of so much: the largest gives way to one that fits twice. */
 const TWICE_BYTES = 24 * 1024;
-/** On CUDA's matrix units: how many blocks have to come of the larger, and most blocks, each of which reads all weights. */
+/** On CUDA's matrix units: how many blocks have to come of the larger. */
 const UNITS_FILLED = 100;
-const MOST_BLOCKS = 132;
 
 interface Cut {
   readonly rows: number;
@@ -275,7 +274,7 @@ function perceptronStep(call: PerceptronCall): Omit<Step, 'node'> {
     },
     cuda(caps) {
       if (products !== 'tf32') return undefined;
-      return kernelOf(caps, MOST_BLOCKS, (form, { rows }) => nativePerceptron({ ...form, outFours, rows }));
+      return kernelOf(caps, MULTIPROCESSORS, (form, { rows }) => nativePerceptron({ ...form, outFours, rows }));
     },
   };
 }
