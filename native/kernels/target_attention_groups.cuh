@@ -288,7 +288,7 @@ struct GroupedTargetAttention {
     f32 *memory = whole + ((sharedAddress(whole) + 1023) / 1024 * 1024 - sharedAddress(whole)) / 4;
     const auto &p = kernel.blocks[blockIdx.z];
     const f32 *w = (const f32 *)kernel.weights.data + p.weights_start;
-    const u32 number = threadIdx.x / teamThreads, member = threadIdx.x % teamThreads;
+    const u32 number = __shfl_sync(0xffffffffu, threadIdx.x / teamThreads, 0), member = threadIdx.x % teamThreads;
     f32 *team = memory + teamsAt + number * teamWords;
     u32 *found = (u32 *)(team + foundAt);
     const u32 step = gridDim.x * teams;
