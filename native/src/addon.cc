@@ -2,6 +2,7 @@
 #include <napi.h>
 
 #include "compiler.h"
+#include "cublaslt.h"
 #include "device.h"
 #include "driver.h"
 
@@ -15,6 +16,8 @@ static Napi::Value probe(const Napi::CallbackInfo &info) {
   out["devices"] = devices;
   out["compiler"] = Napi::String::New(env, compilerName());
   out["compilerReason"] = Napi::String::New(env, compilerReason());
+  out["products"] = Napi::String::New(env, productsName());
+  out["productsReason"] = Napi::String::New(env, productsReason());
   const Driver &d = driver();
   out["driverReason"] = Napi::String::New(env, d.reason);
   out["driverVersion"] = Napi::String::New(env, "");

@@ -51,6 +51,7 @@ Napi::Function Device::define(Napi::Env env) {
                          InstanceMethod<&Device::pin>("pin"),
                          InstanceMethod<&Device::unpin>("unpin"),
                          InstanceMethod<&Device::loadKernel>("loadKernel"),
+                         InstanceMethod<&Device::loadProduct>("loadProduct"),
                          InstanceMethod<&Device::submit>("submit"),
                          InstanceMethod<&Device::clock>("clock"),
                          InstanceMethod<&Device::close>("close"),
@@ -117,6 +118,7 @@ void Device::destroy() {
   for (auto &[key, data] : pinned_) d.p_cuMemFreeHost(data);
   pinned_.clear();
   d.p_cuMemFreeHost((void *)flags_);
+  products_.reset();
   d.p_cuCtxDestroy(context_);
   context_ = nullptr;
 }
@@ -230,6 +232,31 @@ CUfunction Device::kernel(size_t index) {
   return kernels_.at(index);
 }
 
+// loadProduct(product, likelyRows): its number. Throws where cuBLASLt is missing or takes no such product.
+Value Device::loadProduct(const CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  enter(env);
+  const auto given = info[0].As<Napi::Object>();
+  const auto flag = [&](const char *name) { return given.Get(name).As<Napi::Boolean>().Value(); };
+  const auto number = [&](const char *name) { return given.Get(name).As<Number>().Int64Value(); };
+  const auto words = [&](const char *name) {
+    const auto pair = given.Get(name).As<Napi::Array>();
+    return OperandWords{pair.Get(0u).As<Number>().Uint32Value(), pair.Get(1u).As<Number>().Uint32Value()};
+  };
+  Product product{flag("tf32"),     flag("turned"),   flag("hasBias"),    flag("relu"), number("n"),
+                  number("k"),      number("aPitch"), number("bPitch"),   number("outPitch"), words("a"),
+                  words("b"),       {},               words("out")};
+  if (product.hasBias) product.bias = words("bias");
+  try {
+    if (!products_) products_ = std::make_unique<Products>();
+    for (auto &lane : lanes_)
+      if (!lane.workspace) CU(cuMemAlloc, &lane.workspace, Products::workspaceBytes);
+    return Number::New(env, (double)products_->add(product, (uint64_t)info[1].As<Number>().Int64Value()));
+  } catch (const std::exception &error) {
+    throw Napi::Error::New(env, error.what());
+  }
+}
+
 // Numbers of a command and of what follows it.
 static size_t lengthOf(double op) {
   switch ((Op)(int)op) {
@@ -239,6 +266,8 @@ static size_t lengthOf(double op) {
     return 2;
   case Op::Wait:
     return 3;
+  case Op::Product:
+    return 6;
   default:
     return 4;
   }
@@ -363,6 +392,16 @@ int Device::run(Lane &lane, Pieces *pieces) {
       auto *words = (uint32_t *)host(c[1]);
       std::fill(words, words + (size_t)c[3], (uint32_t)c[2]);
       at += 4;
+      break;
+    }
+    case Op::Product: {
+      // product, rows, rows that its algorithm is for, offset and size of the argument
+      const size_t offset = (size_t)c[4], size = (size_t)c[5];
+      if (!products_ || offset + size > arguments.size())
+        throw std::out_of_range("a command list multiplies what is not there");
+      products_->multiply((size_t)c[1], (uint64_t)c[2], (uint64_t)c[3], arguments.data() + offset, size, lane.workspace,
+                          lane.stream);
+      at += 6;
       break;
     }
     default:

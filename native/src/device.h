@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "cublaslt.h"
 #include "driver.h"
 #include "watcher.h"
 #include "workers.h"
@@ -17,7 +18,7 @@
 namespace braid {
 
 // Commands of a list: an operation and its numbers. runtime/backends/cuda/commands.ts writes them.
-enum class Op : int { Launch = 1, Upload = 2, Download = 3, Wait = 4, Clock = 5, Copy = 6, Fill = 7 };
+enum class Op : int { Launch = 1, Upload = 2, Download = 3, Wait = 4, Clock = 5, Copy = 6, Fill = 7, Product = 8 };
 
 // Memory of a caller's typed array. What JavaScript holds keeps it, unless it is detached or resized meanwhile.
 struct Source {
@@ -60,6 +61,8 @@ struct Lane {
   // Of the submission given last, and of that whose commands the stream has.
   uint32_t point = 0;
   std::atomic<uint32_t> given{0};
+  // What products need while they are made; 0 until there are any.
+  CUdeviceptr workspace = 0;
   Submission submission;
 };
 
@@ -78,6 +81,7 @@ private:
   Napi::Value pin(const Napi::CallbackInfo &info);
   void unpin(const Napi::CallbackInfo &info);
   Napi::Value loadKernel(const Napi::CallbackInfo &info);
+  Napi::Value loadProduct(const Napi::CallbackInfo &info);
   Napi::Value submit(const Napi::CallbackInfo &info);
   Napi::Value clock(const Napi::CallbackInfo &info);
   void close(const Napi::CallbackInfo &info);
@@ -100,6 +104,7 @@ private:
   // Threads launch kernels while JavaScript loads others.
   std::mutex kernelsMutex_;
   std::vector<CUfunction> kernels_;
+  std::unique_ptr<Products> products_;
   std::unordered_map<double, void *> pinned_;
   Napi::ThreadSafeFunction ended_;
   // Submissions whose end JavaScript has not heard of: they keep the process alive.

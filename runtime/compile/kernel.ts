@@ -92,6 +92,27 @@ export interface Dispatch {
   workgroups(bindings: Bindings): number;
   /** Other programs for the same parameters and operands; the first that suits the sizes of a wave is taken. */
   readonly alternatives?: readonly Alternative[];
+  /** What a library of the device may make of it in the program's place. */
+  readonly library?: LibraryProduct;
+}
+
+/**
+ * [m, k] [k, n], of float32 and row by row, and a line of bias and ReLU behind it. Where operands begin say the `start`s of the
+ * parameters a, b, bias and out. The pitches of rows count elements.
+ */
+export interface LibraryProduct {
+  readonly m: Dim;
+  readonly n: number;
+  readonly k: number;
+  readonly aPitch: number;
+  readonly bPitch: number;
+  readonly outPitch: number;
+  /** The second matrix lies column by column. */
+  readonly turned: boolean;
+  readonly hasBias: boolean;
+  readonly relu: boolean;
+  /** Products of TF32. */
+  readonly tf32: boolean;
 }
 
 /** A program for some sizes. All are compiled at load, so that no number of rows ever waits for one. */

@@ -86,12 +86,12 @@ async function openCuda({ lanes }: DeviceChoice): Promise<OpenedBackend> {
   return { backend, info: describe(found, backend), release: () => {} };
 }
 
-function describe({ device, driverVersion, compiler }: FoundCuda, { limits }: CudaBackend): DeviceInfo {
+function describe({ device, driverVersion, compiler, products }: FoundCuda, { limits }: CudaBackend): DeviceInfo {
   return {
     backend: 'cuda',
     adapter: device.name,
     vendor: 'nvidia',
-    driver: `CUDA ${driverVersion}, ${compiler}`,
+    driver: `CUDA ${driverVersion}, ${compiler}, ${products}`,
     software: false,
     origin: 'addon',
     features: [`sm_${device.architecture}`],
@@ -104,6 +104,7 @@ export function describeCuda(): Attempt {
   const found = findCuda();
   if ('reason' in found)
     return { origin: 'cuda', ok: false, detail: found.reason, ...(found.fix === undefined ? {} : { fix: found.fix }) };
-  const { device, driverVersion, compiler } = found;
-  return { origin: 'cuda', ok: true, detail: `${device.name}, driver for CUDA ${driverVersion}, ${compiler}` };
+  const { device, driverVersion, compiler, products } = found;
+  const detail = `${device.name}, driver for CUDA ${driverVersion}, ${compiler}, ${products}`;
+  return { origin: 'cuda', ok: true, detail };
 }

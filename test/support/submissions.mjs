@@ -7,7 +7,7 @@ import { createRequire } from 'node:module';
 const { Device } = createRequire(import.meta.url)(process.argv[2]);
 const LANES = 4;
 const MEGABYTE = 2 ** 20;
-const [UPLOAD, DOWNLOAD, LAUNCH, WAIT, COPY, FILL] = [2, 3, 1, 4, 6, 7];
+const [UPLOAD, DOWNLOAD, LAUNCH, WAIT, COPY, FILL, PRODUCT] = [2, 3, 1, 4, 6, 7, 8];
 const waiting = new Map();
 const device = new Device(0, LANES, (lane, point, reason, fault) => {
   waiting.get(lane)({ point, reason, fault });
@@ -136,7 +136,96 @@ async function detached() {
   return submit(0, [COPY, up.address, 0, 1024], [data]);
 }
 
+/** What differs from the product, by the place of the command's argument that names each operand. */
+async function product({ m, n, k, turned, hasBias, relu }) {
+  const [aPitch, outPitch] = [k + 3, n + 2];
+  const bPitch = turned ? k + 1 : n + 1;
+  const value = (i, seed) => ((i * 7 + seed * 5) % 11) - 5;
+  const filled = (count, seed) => Float32Array.from({ length: count }, (_, i) => value(i, seed));
+  const operands = {
+    a: filled(4 + m * aPitch, 1),
+    b: filled(8 + (turned ? n : k) * bPitch, 2),
+    bias: filled(12 + n, 3),
+    out: new Float32Array(16 + m * outPitch),
+  };
+  const starts = { a: 4, b: 8, bias: 12, out: 16 };
+  const [words, places, memories] = [new Uint32Array(64), {}, {}];
+  const sent = [];
+  Object.entries(operands).forEach(([name, data], i) => {
+    const memory = memoryOf(data.byteLength);
+    new Uint8Array(memory.up.buffer).set(new Uint8Array(data.buffer));
+    sent.push(UPLOAD, memory.on, memory.up.address, data.byteLength);
+    words[8 + 4 * i] = memory.on % 2 ** 32;
+    words[8 + 4 * i + 1] = Math.floor(memory.on / 2 ** 32);
+    words[40 + i] = starts[name];
+    places[name] = [4 * i, 32 + i];
+    memories[name] = memory;
+  });
+  const form = { tf32: false, turned, hasBias, relu, n, k, aPitch, bPitch, outPitch, ...places };
+  const index = device.loadProduct(form, 1024);
+  const { out } = memories;
+  device.submit(
+    0,
+    Float64Array.from([
+      ...sent,
+      PRODUCT,
+      index,
+      m,
+      1024,
+      32,
+      224,
+      DOWNLOAD,
+      out.down.address,
+      out.on,
+      operands.out.byteLength,
+    ]),
+    sent.length + 10,
+    words,
+    [],
+  );
+  const { reason } = await new Promise((resolve) => waiting.set(0, resolve));
+  if (reason !== '') return reason;
+  const found = new Float32Array(out.down.buffer, 0, operands.out.length);
+  let wrong = 0;
+  for (let row = 0; row < m; row++) {
+    for (let column = 0; column < n; column++) {
+      let sum = hasBias ? operands.bias[12 + column] : 0;
+      for (let i = 0; i < k; i++)
+        sum += operands.a[4 + row * aPitch + i] * operands.b[8 + (turned ? column * bPitch + i : i * bPitch + column)];
+      if (found[16 + row * outPitch + column] !== (relu ? Math.max(0, sum) : sum)) wrong++;
+    }
+  }
+  return wrong;
+}
+
+async function products() {
+  const all = [];
+  for (const turned of [false, true])
+    for (const hasBias of [false, true])
+      for (const relu of [false, true]) all.push(await product({ m: 5, n: 7, k: 9, turned, hasBias, relu }));
+  return all;
+}
+
+const ONE_COLUMN = {
+  tf32: true,
+  turned: false,
+  hasBias: false,
+  relu: false,
+  n: 1,
+  k: 4,
+  aPitch: 4,
+  bPitch: 4,
+  outPitch: 4,
+  a: [0, 0],
+  b: [0, 0],
+  out: [0, 0],
+};
+
 const report = {
+  noProduct: await submit(0, [PRODUCT, 0, 1, 1, 0, 0]),
+  products: await products(),
+  refusedProduct: thrown(() => device.loadProduct(ONE_COLUMN, 1024)),
+  noOperand: await submit(0, [PRODUCT, 0, 1, 1, 0, 0]),
   roundTrips: await roundTrips(),
   takesOver: await takesOver(),
   shrinks: await shrinks(),

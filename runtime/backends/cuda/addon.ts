@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { LibraryProduct } from '../../compile/kernel.js';
 import type { TensorData } from '../../graph/dtype.js';
 import { HEADER } from './translate.js';
 
@@ -21,6 +22,9 @@ export interface CudaProbe {
   /** NVRTC, which compiles kernels when a model is loaded. */
   readonly compiler: string;
   readonly compilerReason: string;
+  /** cuBLASLt, which may make large products. */
+  readonly products: string;
+  readonly productsReason: string;
 }
 
 export interface CudaLimits {
@@ -40,6 +44,17 @@ export interface Pinned {
   readonly address: number;
 }
 
+/** Where an argument names an operand, in words: the address of its stretch, and its first element in that. */
+export type OperandWords = readonly [address: number, start: number];
+
+export interface NativeProduct extends Omit<LibraryProduct, 'm'> {
+  readonly a: OperandWords;
+  readonly b: OperandWords;
+  /** Read where there is a bias. */
+  readonly bias: OperandWords;
+  readonly out: OperandWords;
+}
+
 /** A CUDA context, its streams and what lives in it; native/src/device.cc. Addresses are numbers, of at most 49 bits. */
 export interface NativeDevice {
   limits(): CudaLimits;
@@ -50,6 +65,8 @@ export interface NativeDevice {
   pin(bytes: number): Pinned;
   unpin(address: number, buffer: ArrayBuffer): void;
   loadKernel(cubin: Uint8Array, name: string, sharedBytes: number): number;
+  /** A product for cuBLASLt; its number. @throws Error where that is missing or takes no such product. */
+  loadProduct(product: NativeProduct, likelyRows: number): number;
   /**
    * Puts commands on a lane, one submission at a time; the point that the lane reaches when they are over. A thread carries
    * them out, unless nothing else is in flight and there is little to copy. Copies read the `sources`, which have to stay
@@ -132,6 +149,8 @@ export interface FoundCuda {
   readonly device: CudaDeviceEntry;
   readonly driverVersion: string;
   readonly compiler: string;
+  /** cuBLASLt, or that it is missing. */
+  readonly products: string;
 }
 
 /** The oldest GPUs that kernels are compiled for: Ampere, whose matrix units take TF32. */
@@ -142,7 +161,7 @@ export function findCuda(): FoundCuda | { readonly reason: string; readonly fix?
   const found = loadAddon();
   if ('reason' in found) return found;
   const { addon, headers } = found;
-  const { devices, driverReason, driverVersion, compiler, compilerReason } = addon.probe();
+  const { devices, driverReason, driverVersion, compiler, compilerReason, products, productsReason } = addon.probe();
   if (driverReason !== '') return { reason: driverReason, fix: "install NVIDIA's driver, 525 or newer" };
   const [device] = devices;
   if (!device) return { reason: 'the NVIDIA driver knows no GPU' };
@@ -152,5 +171,12 @@ export function findCuda(): FoundCuda | { readonly reason: string; readonly fix?
     };
   if (compilerReason !== '')
     return { reason: compilerReason, fix: 'install NVRTC (libnvrtc.so of CUDA 12 or 13), or set CUDA_HOME' };
-  return { addon, headers, device, driverVersion, compiler };
+  return {
+    addon,
+    headers,
+    device,
+    driverVersion,
+    compiler,
+    products: productsReason === '' ? products : 'no cuBLASLt',
+  };
 }

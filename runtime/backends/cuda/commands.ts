@@ -1,5 +1,14 @@
 /** Operations of a command list, with how many numbers follow each; native/src/device.h has the same. */
-export const OPERATIONS = { launch: 1, upload: 2, download: 3, wait: 4, clock: 5, copy: 6, fill: 7 } as const;
+export const OPERATIONS = {
+  launch: 1,
+  upload: 2,
+  download: 3,
+  wait: 4,
+  clock: 5,
+  copy: 6,
+  fill: 7,
+  product: 8,
+} as const;
 
 export interface Launch {
   readonly kernel: number;
@@ -8,6 +17,17 @@ export interface Launch {
   readonly threads: number;
   readonly sharedBytes: number;
   /** Where the kernel's argument lies among those of the submission, in bytes. */
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** A product by cuBLASLt. */
+export interface ProductCall {
+  readonly product: number;
+  readonly m: number;
+  /** Rows that its algorithm is for. */
+  readonly chosenFor: number;
+  /** The argument of the kernel in whose place it is, in bytes. */
   readonly offset: number;
   readonly bytes: number;
 }
@@ -31,6 +51,10 @@ export class CommandList {
 
   launch({ kernel, gridX, gridZ, threads, sharedBytes, offset, bytes }: Launch): void {
     this.#add(OPERATIONS.launch, kernel, gridX, gridZ, threads, sharedBytes, offset, bytes);
+  }
+
+  product({ product, m, chosenFor, offset, bytes }: ProductCall): void {
+    this.#add(OPERATIONS.product, product, m, chosenFor, offset, bytes);
   }
 
   /** From pinned host memory to the device. */

@@ -20,15 +20,16 @@ import type { CudaContext } from './context.js';
 import { WaveInputs, type Sources } from './inputs.js';
 import { pinnedBytes, type CudaLane } from './lanes.js';
 import { groupLaunches, Launches } from './launches.js';
+import { measureProducts } from './measure.js';
+import { ProductChoices } from './products.js';
 import { repack } from './repack.js';
+import { roundedRows } from './rows.js';
 import { CudaWeights } from './weights.js';
 
 /** Before the inputs in staging memory: what goes to the head of the error records. */
 const STAGING_HEADER_BYTES = REGION_ALIGNMENT;
 /** Most rows a wave carries, whatever the memory. */
 const MOST_ROWS = 65_536;
-/** Layouts are made for numbers of rows of so many leading bits: a wave's memory is at most an eighth too large. */
-const ROW_BITS = 4;
 /** Kernels count elements of a stretch in 32 bits. */
 export const MOST_STRETCH_BYTES = 2 ** 32 - 256;
 
@@ -53,6 +54,7 @@ async function load(
   { caps }: CudaHost,
   context: CudaContext,
   plan: Plan,
+  choices: ProductChoices,
   onProgress: (stage: 'upload' | 'pipelines', done: number, total: number) => void,
 ): Promise<Loaded> {
   const weights = new CudaWeights(context.device, plan.program.weights, MOST_STRETCH_BYTES, (done, total) =>
@@ -61,20 +63,18 @@ async function load(
   try {
     const stretch = (storage: Storage): number => weights.place(storage).buffer;
     const groups = groupLaunches(plan, { ...caps, products: plan.products }, stretch);
-    const launches = await Launches.create(plan, groups, context.kernels, stretch, (done, total) =>
-      onProgress('pipelines', done, total),
+    const launches = await Launches.create(
+      plan,
+      groups,
+      { device: context.device, kernels: context.kernels, choices },
+      stretch,
+      (done, total) => onProgress('pipelines', done, total),
     );
     return { context, weights, groups, launches };
   } catch (error) {
     weights.destroy();
     throw error;
   }
-}
-
-/** `rows` rounded up to few leading bits. */
-export function roundedRows(rows: number, most: number): number {
-  const unit = 2 ** Math.max(0, Math.floor(Math.log2(Math.max(1, rows))) - (ROW_BITS - 1));
-  return Math.min(most, Math.ceil(Math.max(1, rows) / unit) * unit);
 }
 
 export class CudaExecutable implements Executable {
@@ -86,12 +86,14 @@ export class CudaExecutable implements Executable {
   readonly #colors: ReadonlyMap<Storage, number>;
   readonly #layouts = new Map<string, WaveLayout>();
   readonly #mostRows = new Map<string, number>();
+  readonly #choices: ProductChoices;
   #loaded: Loaded;
   #reloading: Promise<void> | undefined;
   #pinnedBytes = 0;
 
-  private constructor(host: CudaHost, plan: Plan, loaded: Loaded) {
+  private constructor(host: CudaHost, plan: Plan, choices: ProductChoices, loaded: Loaded) {
     this.#host = host;
+    this.#choices = choices;
     this.#plan = plan;
     this.#loaded = loaded;
     this.#data = new WaveData(plan);
@@ -107,16 +109,53 @@ export class CudaExecutable implements Executable {
     onProgress: (stage: 'upload' | 'pipelines', done: number, total: number) => void,
   ): Promise<CudaExecutable> {
     const plan = repack(given, { ...host.caps, products: given.products });
-    const executable = new CudaExecutable(host, plan, await load(host, host.context(), plan, onProgress));
+    const choices = new ProductChoices();
+    const loaded = await load(host, host.context(), plan, choices, onProgress);
+    const executable = new CudaExecutable(host, plan, choices, loaded);
     if (plan.otherSymbols.length === 0 && (plan.rows === undefined || plan.rowAnalysis.parallel))
       executable.rowsPerWave(new Map());
+    if (plan.otherSymbols.length === 0 && executable.#rowsAreFree) await executable.#measureProducts();
     return executable;
+  }
+
+  /** Compares the library's products with the kernels for them. */
+  async #measureProducts(): Promise<void> {
+    const { context, launches } = this.#loaded;
+    const most = this.rowsPerWave(new Map());
+    await measureProducts(context, launches, this.#choices, (rows) => {
+      if (rows > most) return undefined;
+      const bindings = waveBindings(this.#plan, new Map(), rows, rows);
+      const layout = this.#layoutAt(bindings);
+      return {
+        bindings,
+        bytes: regionBytes(layout),
+        argumentsAt: (input) =>
+          this.#arguments(this.#loaded, bindings, layout, input, { address: input, bytes: regionBytes(layout) }),
+      };
+    });
+  }
+
+  /** The arguments of a wave whose region begins at `input`. */
+  #arguments(
+    { launches, weights }: Loaded,
+    bindings: Bindings,
+    layout: WaveLayout,
+    input: number,
+    errors: { readonly address: number; readonly bytes: number },
+  ): Uint32Array {
+    const arena = input + alignUp(layout.inputBytes, REGION_ALIGNMENT);
+    return launches.arguments(bindings, layout, (storage) => baseIn(layout, weights, storage), [
+      ['in', { address: input, bytes: Math.max(16, layout.inputBytes) }],
+      ['arena', { address: arena, bytes: Math.max(16, layout.arenaBytes[0] ?? 0) }],
+      ['errors', errors],
+      ...weights.buffers.map((buffer, i) => [`w${i}`, buffer] as const),
+    ]);
   }
 
   /** What the plan has in the context of now; uploaded again where that is another than before. */
   async #ready(): Promise<Loaded> {
     while (this.#loaded.context !== this.#host.context()) {
-      this.#reloading ??= load(this.#host, this.#host.context(), this.#plan, () => {})
+      this.#reloading ??= load(this.#host, this.#host.context(), this.#plan, this.#choices, () => {})
         .then((loaded) => void (this.#loaded = loaded))
         .finally(() => (this.#reloading = undefined));
       await this.#reloading;
@@ -128,7 +167,9 @@ export class CudaExecutable implements Executable {
     const { groups } = this.#loaded;
     const steps = groups.flatMap((group) => group.steps.map(() => group.program.native !== undefined));
     const own = steps.filter(Boolean).length;
-    return `cuda: of ${steps.length} steps ${own} by kernels written for CUDA, ${steps.length - own} by WGSL translated to it`;
+    const kinds = `${own} by kernels written for CUDA, ${steps.length - own} by WGSL translated to it`;
+    const { count } = this.#choices;
+    return `cuda: of ${steps.length} steps ${kinds}${count > 0 ? `; ${count} by cuBLASLt where that is faster` : ''}`;
   }
 
   get dispatches(): number {
@@ -243,14 +284,8 @@ export class CudaExecutable implements Executable {
   }
 
   /** Stages a wave, writes its commands and sends them off. */
-  #send(
-    wave: Wave,
-    timing: Timing,
-    layout: WaveLayout,
-    lane: CudaLane,
-    lease: Lease,
-    { context, weights, launches }: Loaded,
-  ): Submission {
+  #send(wave: Wave, timing: Timing, layout: WaveLayout, lane: CudaLane, lease: Lease, loaded: Loaded): Submission {
+    const { context, weights, launches } = loaded;
     const { program } = this.#plan;
     const { commands } = lane;
     const sizes = this.#data.inputBytes(wave);
@@ -273,12 +308,7 @@ export class CudaExecutable implements Executable {
       commands,
     );
     const baseOf = (storage: Storage): number => baseIn(layout, weights, storage);
-    const words = launches.arguments(wave.bindings, layout, baseOf, [
-      ['in', { address: input, bytes: Math.max(16, layout.inputBytes) }],
-      ['arena', { address: arena, bytes: Math.max(16, layout.arenaBytes[0] ?? 0) }],
-      ['errors', errors],
-      ...weights.buffers.map((buffer, i) => [`w${i}`, buffer] as const),
-    ]);
+    const words = this.#arguments(loaded, wave.bindings, layout, input, errors);
     const launchCount = encode(launches, timing, lane, wave.bindings);
     const readback = this.#data.readback(wave);
     const target = lane.readback.atLeast(Math.max(1, readback.end));

@@ -7,8 +7,10 @@ import type { DispatchTime } from '../backend.js';
 import type { WaveLayout } from '../common/layout.js';
 import { ParameterBlocks } from '../common/parameters.js';
 import { groupSteps, type DispatchGroup } from '../common/schedule.js';
-import { CommandList, type Launch } from './commands.js';
+import type { NativeDevice } from './addon.js';
+import { CommandList } from './commands.js';
 import type { CudaKernel, KernelCache } from './kernels.js';
+import { loadProduct, rowsOf, type LoadedProduct, type ProductChoices } from './products.js';
 
 /** Bytes of arguments that every driver gives a kernel. */
 const MOST_ARGUMENT_BYTES = 4096;
@@ -64,8 +66,16 @@ interface Calls {
 /** A launch at some sizes, and the group it is of. */
 interface Call {
   readonly group: number;
-  readonly program: WebGpuProgram;
-  readonly launch: Launch;
+  /** Name of the program, or of what makes it in its place. */
+  readonly key: string;
+  write(commands: CommandList): void;
+}
+
+/** What launches are made with. */
+export interface LaunchMakers {
+  readonly device: NativeDevice;
+  readonly kernels: KernelCache;
+  readonly choices: ProductChoices;
 }
 
 /** The launches of a plan: kernels and arguments, made at load; and writing them into a command list at a wave's sizes. */
@@ -73,6 +83,9 @@ export class Launches {
   readonly #groups: readonly DispatchGroup[];
   /** Of each group: its program's, then its alternatives'. */
   readonly #kernels: readonly (readonly CudaKernel[])[];
+  /** Of each group that a library may make. */
+  readonly #products: readonly (LoadedProduct | undefined)[];
+  readonly #choices: ProductChoices;
   readonly #parameters: ParameterBlocks;
   /** Where arguments name a stretch, in words, by the stretch's name. */
   readonly #places = new Map<string, number[]>();
@@ -81,9 +94,16 @@ export class Launches {
   #wordsFor = '';
   #layoutFor: WaveLayout | undefined;
 
-  private constructor(plan: Plan, groups: readonly DispatchGroup[], kernels: readonly (readonly CudaKernel[])[]) {
+  private constructor(
+    plan: Plan,
+    groups: readonly DispatchGroup[],
+    kernels: readonly (readonly CudaKernel[])[],
+    { device, choices }: LaunchMakers,
+  ) {
     this.#groups = groups;
     this.#kernels = kernels;
+    this.#products = groups.map((group) => loadProduct(device, group, PLACE_BYTES));
+    this.#choices = choices;
     this.#parameters = new ParameterBlocks(
       groups,
       [plan.rows, plan.queries].filter((s) => s !== undefined),
@@ -94,7 +114,7 @@ export class Launches {
   static async create(
     plan: Plan,
     groups: readonly DispatchGroup[],
-    kernels: KernelCache,
+    makers: LaunchMakers,
     weightStretch: (storage: Storage) => number,
     onProgress: (done: number, total: number) => void,
   ): Promise<Launches> {
@@ -102,12 +122,12 @@ export class Launches {
     const made = await Promise.all(
       groups.map(async ({ program, steps }) => {
         const programs = [program, ...(steps[0]!.dispatch.alternatives ?? []).map((a) => a.program)];
-        const compiled = await Promise.all(programs.map((p) => kernels.get(p, steps.length)));
+        const compiled = await Promise.all(programs.map((p) => makers.kernels.get(p, steps.length)));
         onProgress(++done, groups.length);
         return compiled;
       }),
     );
-    const launches = new Launches(plan, groups, made);
+    const launches = new Launches(plan, groups, made, makers);
     groups.forEach((group, g) => {
       const names = group.steps[0]!.step.operands.map(({ view }) => stretchOf(view.storage, weightStretch));
       if (group.program.reportsErrors) names.push('errors');
@@ -129,7 +149,7 @@ export class Launches {
     let calls = this.#calls.get(key);
     if (!calls) {
       calls = { calls: this.#groups.flatMap((_, g) => this.#callOf(g, bindings)), commands: new CommandList() };
-      for (const { launch } of calls.calls) calls.commands.launch(launch);
+      for (const call of calls.calls) call.write(calls.commands);
       if (this.#calls.size >= MOST_SIZES) this.#calls.clear();
       this.#calls.set(key, calls);
     }
@@ -137,6 +157,23 @@ export class Launches {
   }
 
   #callOf(g: number, bindings: Bindings): Call[] {
+    const product = this.#products[g];
+    const byLibrary = product && this.#choices.prefersLibrary(g, rowsOf(product, bindings).m);
+    return (byLibrary ? this.#productOf(g, bindings) : undefined) ?? this.#launchOf(g, bindings);
+  }
+
+  /** The launch as the library makes it. */
+  #productOf(g: number, bindings: Bindings): Call[] | undefined {
+    const product = this.#products[g];
+    if (!product) return undefined;
+    const { m, chosenFor } = rowsOf(product, bindings);
+    if (m === 0) return [];
+    const offset = this.#parameters.offsets[g]!;
+    const call = { product: product.index, m, chosenFor, offset, bytes: argumentBytes(this.#groups[g]!) };
+    return [{ group: g, key: product.key, write: (commands) => commands.product(call) }];
+  }
+
+  #launchOf(g: number, bindings: Bindings): Call[] {
     const group = this.#groups[g]!;
     const { steps, program } = group;
     // Steps of a group are alike; what suits the first suits them all.
@@ -155,7 +192,8 @@ export class Launches {
       offset: this.#parameters.offsets[g]!,
       bytes: argumentBytes(group),
     };
-    return [{ group: g, program: steps[0]!.dispatch.alternatives?.[choice]?.program ?? program, launch }];
+    const { key } = steps[0]!.dispatch.alternatives?.[choice]?.program ?? program;
+    return [{ group: g, key, write: (commands) => commands.launch(launch) }];
   }
 
   /** The arguments of all launches at these sizes; good until the next call. */
@@ -189,20 +227,41 @@ export class Launches {
       commands.append(launches);
       return calls.length;
     }
-    calls.forEach(({ launch }, i) => {
+    calls.forEach((call, i) => {
       between(i);
-      commands.launch(launch);
+      call.write(commands);
     });
     between(calls.length);
     return calls.length;
   }
 
+  /** Launches that a library may make. */
+  get products(): readonly number[] {
+    return this.#products.flatMap((product, g) => (product ? [g] : []));
+  }
+
+  /** Rows of such a launch's product. */
+  rowsOfProduct(g: number, bindings: Bindings): number {
+    return rowsOf(this.#products[g]!, bindings).m;
+  }
+
+  /** Appends one such launch, by the kernel or by the library. */
+  encodeProduct(commands: CommandList, g: number, bindings: Bindings, by: 'kernel' | 'library'): void {
+    const calls = by === 'library' ? this.#productOf(g, bindings)! : this.#launchOf(g, bindings);
+    for (const call of calls) call.write(commands);
+  }
+
+  /** Forgets what was written before choices were made. */
+  forget(): void {
+    this.#calls.clear();
+  }
+
   /** What each launch had to do, beside the microseconds that it took. */
   times(us: ArrayLike<number>, bindings: Bindings): DispatchTime[] {
-    return this.#callsFor(bindings).calls.map(({ group, program }, i): DispatchTime => {
+    return this.#callsFor(bindings).calls.map(({ group, key }, i): DispatchTime => {
       const steps = this.#groups[group]!.steps.map(({ step }) => step);
       return {
-        program: program.key,
+        program: key,
         steps: steps.length,
         detail: steps[0]!.detail,
         bound: steps[0]!.bound,

@@ -10,6 +10,7 @@ import {
   ROUNDED,
   usesMatrixUnits,
   type DeviceCaps,
+  type KernelTarget,
   type Operand,
   type ParameterValue,
   type Repacked,
@@ -21,6 +22,7 @@ import { divideExact, equal, evaluate, mul, product, type Bindings, type Dim } f
 import { trafficBytes } from '../elementwise/kernel.js';
 import type { ChainCode } from '../elementwise/chain.js';
 import { finishForm } from './finish.js';
+import { libraryProduct } from './library.js';
 import { measuredChoice } from './measured.js';
 import { areVectors, blocked, loadsOf, outer, raggedLoadsOf, staged, subgroup, type TileChoice } from './tiles.js';
 
@@ -306,7 +308,8 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
     [`${name}_column`]: v.strides[3]!,
   });
   const stored = [output, ...(bias ? [bias] : []), ...read];
-  const kernelOf = ({ tile, others, countedIn }: TileChoice, caps: DeviceCaps, weight = b): StepKernel => {
+  const kernelOf = ({ tile, others, countedIn }: TileChoice, target: KernelTarget, weight = b): StepKernel => {
+    const library = libraryProduct(call, weight, target);
     const programOf = (cut: MatMulTile): WebGpuProgram =>
       matMul({
         tile: cut,
@@ -323,7 +326,7 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
     const workgroups = (cut: MatMulTile, bindings: Bindings): number => {
       const batches = evaluate(mul(outer, inner), bindings);
       return Math.min(
-        caps.maxWorkgroupsPerDimension,
+        target.maxWorkgroupsPerDimension,
         workgroupsOf(cut, evaluate(m, bindings), evaluate(n, bindings), batches),
       );
     };
@@ -349,6 +352,7 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
           ...Object.assign({}, ...read.map((view, i) => place(`other${i}`, view))),
           ...Object.fromEntries(Object.entries(finish?.scalars ?? {}).map(([name, f32]) => [name, { f32 }])),
         },
+        ...(library ? { library } : {}),
         workgroups: (bindings) => workgroups(tile, bindings),
         alternatives: others.map((other) => ({
           program: programOf(other.tile),

@@ -11,6 +11,7 @@ describe('CommandList', () => {
     list.upload(address, 64, 100);
     list.clock(0);
     list.launch({ kernel: 7, gridX: 100, gridZ: 2, threads: 256, sharedBytes: 1024, offset: 512, bytes: 96 });
+    list.product({ product: 3, m: 250, chosenFor: 256, offset: 1024, bytes: 224 });
     list.clock(1);
     list.download(64, address, 40);
     const expected = [
@@ -20,6 +21,7 @@ describe('CommandList', () => {
       [OPERATIONS.upload, address, 64, 100],
       [OPERATIONS.clock, 0],
       [OPERATIONS.launch, 7, 100, 2, 256, 1024, 512, 96],
+      [OPERATIONS.product, 3, 250, 256, 1024, 224],
       [OPERATIONS.clock, 1],
       [OPERATIONS.download, 64, address, 40],
     ];

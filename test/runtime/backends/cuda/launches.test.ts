@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { layoutParameters, type WebGpuProgram } from '../../../../shaders/program.js';
 import { groupLaunches } from '../../../../runtime/backends/cuda/launches.js';
-import { roundedRows } from '../../../../runtime/backends/cuda/executable.js';
+import { roundedRows } from '../../../../runtime/backends/cuda/rows.js';
 import { repack } from '../../../../runtime/backends/cuda/repack.js';
 import { ENTRY_POINT, translate } from '../../../../runtime/backends/cuda/translate.js';
 import { compile } from '../../../../runtime/index.js';

@@ -29,6 +29,10 @@ interface Report {
   readonly noKernel: Ended;
   readonly unknown: Ended;
   readonly afterwards: Ended;
+  readonly noProduct: Ended;
+  readonly products: readonly (number | string)[];
+  readonly refusedProduct: string;
+  readonly noOperand: Ended;
   readonly noArray: string;
   readonly noLane: string;
   readonly busy: string;
@@ -67,6 +71,16 @@ describe.skipIf(!existsSync(addon) || !existsSync(driver))('submissions to the C
     expect(report.noKernel).toMatchObject({ fault: -1, reason: expect.not.stringMatching(/^$/) });
     expect(report.unknown.reason).toContain('unknown command');
     expect(report.afterwards).toMatchObject({ reason: '', fault: -1, point: report.unknown.point + 1 });
+  });
+
+  it('multiply by cuBLASLt: whichever way a weight lies, with bias and ReLU and without', () => {
+    expect(report.products).toEqual(Array.from({ length: 8 }, () => 0));
+  });
+
+  it('tell of products that cuBLASLt does not make, or whose operands are not there', () => {
+    expect(report.refusedProduct).toContain('no algorithm');
+    expect(report.noProduct.reason).toContain('what is not there');
+    expect(report.noOperand.reason).toContain('what is not there');
   });
 
   it('are refused where they make no sense', () => {
