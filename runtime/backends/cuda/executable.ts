@@ -20,7 +20,7 @@ import type { CudaContext } from './context.js';
 import { WaveInputs, type Sources } from './inputs.js';
 import { pinnedBytes, type CudaLane } from './lanes.js';
 import { groupLaunches, Launches } from './launches.js';
-import { measureProducts } from './measure.js';
+import { measureProducts, type MeasuredWave } from './measure.js';
 import { ProductChoices } from './products.js';
 import { repack } from './repack.js';
 import { roundedRows } from './rows.js';
@@ -118,21 +118,26 @@ export class CudaExecutable implements Executable {
     return executable;
   }
 
-  /** Compares the library's products with the kernels for them. */
+  /** Compares the library's products with the kernels for them. Where it fails the kernels make them all. */
   async #measureProducts(): Promise<void> {
     const { context, launches } = this.#loaded;
     const most = this.rowsPerWave(new Map());
-    await measureProducts(context, launches, this.#choices, (rows) => {
+    const waveOf = (rows: number): MeasuredWave | undefined => {
       if (rows > most) return undefined;
       const bindings = waveBindings(this.#plan, new Map(), rows, rows);
       const layout = this.#layoutAt(bindings);
+      const bytes = regionBytes(layout);
       return {
         bindings,
-        bytes: regionBytes(layout),
-        argumentsAt: (input) =>
-          this.#arguments(this.#loaded, bindings, layout, input, { address: input, bytes: regionBytes(layout) }),
+        bytes,
+        argumentsAt: (address) => this.#arguments(this.#loaded, bindings, layout, address, { address, bytes }),
       };
-    });
+    };
+    try {
+      await measureProducts(context, launches, this.#choices, waveOf);
+    } catch (error) {
+      this.#choices.refuse(toBraidError(error).message);
+    }
   }
 
   /** The arguments of a wave whose region begins at `input`. */
@@ -168,8 +173,9 @@ export class CudaExecutable implements Executable {
     const steps = groups.flatMap((group) => group.steps.map(() => group.program.native !== undefined));
     const own = steps.filter(Boolean).length;
     const kinds = `${own} by kernels written for CUDA, ${steps.length - own} by WGSL translated to it`;
-    const { count } = this.#choices;
-    return `cuda: of ${steps.length} steps ${kinds}${count > 0 ? `; ${count} by cuBLASLt where that is faster` : ''}`;
+    const { count, refusal } = this.#choices;
+    const faster = count > 0 ? `; ${count} by cuBLASLt where that is faster` : '';
+    return `cuda: of ${steps.length} steps ${kinds}${refusal === undefined ? faster : `; cuBLASLt fails: ${refusal}`}`;
   }
 
   get dispatches(): number {

@@ -22,9 +22,21 @@ export interface MeasuredProduct {
 /** Where the library is faster, by the launch of a plan. They outlive a context: what was measured once holds in the next one. */
 export class ProductChoices {
   readonly #measured = new Map<number, MeasuredProduct[]>();
+  #refusal: string | undefined;
 
   add(launch: number, times: MeasuredProduct): void {
     this.#measured.set(launch, [...(this.#measured.get(launch) ?? []), times]);
+  }
+
+  /** The library fails: it is chosen no more. */
+  refuse(reason: string): void {
+    this.#measured.clear();
+    this.#refusal = reason;
+  }
+
+  /** Why the library is not chosen, where it fails. */
+  get refusal(): string | undefined {
+    return this.#refusal;
   }
 
   /** Of the rows that were measured those nearest to m, by their ratio, decide. */

@@ -104,6 +104,14 @@ describe('ProductChoices', () => {
     choices.add(1, { m: 100, own: 10, library: 9.9 });
     expect([choices.prefersLibrary(1, 100), choices.count]).toEqual([false, 1]);
   });
+
+  it('takes none once it fails', () => {
+    const choices = new ProductChoices();
+    choices.add(0, { m: 100, own: 20, library: 10 });
+    expect([choices.prefersLibrary(0, 100), choices.refusal]).toEqual([true, undefined]);
+    choices.refuse('not supported');
+    expect([choices.prefersLibrary(0, 100), choices.count, choices.refusal]).toEqual([false, 0, 'not supported']);
+  });
 });
 
 describe.skipIf(!testsCuda)('large products on CUDA (BRAID_TEST_BACKEND=cuda)', () => {
