@@ -14,6 +14,8 @@ using Clock = std::chrono::steady_clock;
 // between, so that a long wave does not cost a core.
 static constexpr auto kSpin = std::chrono::milliseconds(5);
 static constexpr auto kNap = std::chrono::microseconds(50);
+// With nothing awaited it looks for work so long before it sleeps: whoever submits would have to wake it.
+static constexpr auto kLook = std::chrono::microseconds(100);
 // A stream that failed never writes its flag: it is asked this often.
 static constexpr auto kAsk = std::chrono::milliseconds(2);
 
@@ -30,11 +32,14 @@ Watcher::~Watcher() {
 }
 
 void Watcher::await(const Awaited &awaited) {
+  bool sleeps;
   {
     std::lock_guard<std::mutex> lock(mutex_);
     added_.push_back(awaited);
+    hasAdded_ = true;
+    sleeps = sleeps_;
   }
-  wake_.notify_one();
+  if (sleeps) wake_.notify_one();
 }
 
 bool Watcher::anyFailed(std::string &reason) const {
@@ -53,15 +58,22 @@ void Watcher::run() {
   auto lastEnd = Clock::now();
   auto lastAsked = lastEnd;
   for (;;) {
-    {
+    if (pending_.empty()) {
+      const auto until = Clock::now() + kLook;
+      while (!hasAdded_ && !stopping_ && Clock::now() < until) pauseBriefly();
+    }
+    if (pending_.empty() || hasAdded_ || stopping_) {
       std::unique_lock<std::mutex> lock(mutex_);
       if (pending_.empty()) {
+        sleeps_ = true;
         wake_.wait(lock, [this] { return stopping_ || !added_.empty(); });
+        sleeps_ = false;
         lastEnd = lastAsked = Clock::now();
       }
       if (stopping_) return;
       pending_.insert(pending_.end(), added_.begin(), added_.end());
       added_.clear();
+      hasAdded_ = false;
     }
     auto over = std::stable_partition(pending_.begin(), pending_.end(), [](const Awaited &a) {
       return (int32_t)(*a.flag - a.point) < 0;

@@ -1,6 +1,7 @@
 // The thread that waits for streams, so that JavaScript need not ask.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -42,8 +43,11 @@ private:
   std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<Awaited> added_;
+  // Whether there are such, for whoever looks without the lock; and whether the thread sleeps.
+  std::atomic<bool> hasAdded_{false};
+  bool sleeps_ = false;
   std::vector<Awaited> pending_;
-  bool stopping_ = false;
+  std::atomic<bool> stopping_{false};
   std::thread thread_;
 };
 

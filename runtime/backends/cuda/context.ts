@@ -1,6 +1,7 @@
 import { BraidError } from '../../errors.js';
 import { TensorManager, type Lease } from '../../memory/tensors.js';
 import type { FoundCuda, NativeDevice } from './addon.js';
+import { Awake } from './awake.js';
 import type { CubinCache } from './cubins.js';
 import { KernelCache } from './kernels.js';
 import { CudaLane } from './lanes.js';
@@ -38,7 +39,8 @@ export class CudaContext {
     }
     this.#regions = new TensorManager(this.budgetBytes);
     this.kernels = new KernelCache(found, this.device, cubins);
-    this.lanes = Array.from({ length: lanes }, (_, i) => new CudaLane(this.device, i));
+    const awake = new Awake();
+    this.lanes = Array.from({ length: lanes }, (_, i) => new CudaLane(this.device, i, awake));
     this.#idle = [...this.lanes];
   }
 

@@ -1,6 +1,7 @@
 import type { TensorData } from '../../graph/dtype.js';
 import { ERROR_HEADER_BYTES, ERROR_RECORD_BYTES, LAST_EPOCH } from '../common/wave-data.js';
 import type { NativeDevice, Pinned } from './addon.js';
+import type { Awake } from './awake.js';
 import { CommandList } from './commands.js';
 
 /** Pinned memory that grows; what it held is lost then. */
@@ -41,12 +42,14 @@ export class CudaLane {
   readonly staging: PinnedMemory;
   readonly readback: PinnedMemory;
   readonly #device: NativeDevice;
+  readonly #awake: Awake;
   #errors = { address: 0, bytes: 0 };
   #epoch = 0;
   #ended: { readonly point: number; settle(reason: string, fault: number): void } | undefined;
 
-  constructor(device: NativeDevice, index: number) {
+  constructor(device: NativeDevice, index: number, awake: Awake) {
     this.#device = device;
+    this.#awake = awake;
     this.index = index;
     this.staging = new PinnedMemory(device);
     this.readback = new PinnedMemory(device);
@@ -89,6 +92,7 @@ export class CudaLane {
   ): { readonly point: number; readonly ended: Promise<number> } {
     const { numbers, count } = this.commands;
     const point = this.#device.submit(this.index, numbers, count, kernelArguments, sources);
+    this.#awake.submitted();
     const ended = new Promise<number>((resolve, reject) => {
       this.#ended = { point, settle: (reason, fault) => (reason === '' ? resolve(fault) : reject(new Error(reason))) };
     });
@@ -100,6 +104,7 @@ export class CudaLane {
     const waiting = this.#ended;
     if (!waiting || waiting.point !== point) return;
     this.#ended = undefined;
+    this.#awake.ended();
     waiting.settle(reason, fault);
   }
 }
