@@ -2,8 +2,22 @@
 // is how the addon hands work over: order, threads, what becomes of callers' memory. Built as libcuda.so.1.
 #include <cuda.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <vector>
+
+// What a stream is given while it is captured is not done but kept. One capture a thread; streams are all alike.
+using Graph = std::vector<std::function<void()>>;
+static thread_local Graph *capturing = nullptr;
+static std::atomic<size_t> graphsLaunched{0};
+
+static CUresult give(const std::function<void()> &work) {
+  if (capturing) capturing->push_back(work);
+  else work();
+  return CUDA_SUCCESS;
+}
 
 // cuda.h maps names to their versions; definitions follow it.
 extern "C" {
@@ -34,7 +48,11 @@ CUresult CUDAAPI cuCtxCreate_v2(CUcontext *context, unsigned, CUdevice) {
 CUresult CUDAAPI cuCtxDestroy(CUcontext context) { return std::free((void *)context), CUDA_SUCCESS; }
 CUresult CUDAAPI cuCtxSetCurrent(CUcontext) { return CUDA_SUCCESS; }
 CUresult CUDAAPI cuCtxSynchronize() { return CUDA_SUCCESS; }
-CUresult CUDAAPI cuMemGetInfo(size_t *free, size_t *total) { return *free = *total = size_t(1) << 30, CUDA_SUCCESS; }
+// A byte is missing for each graph that was launched, so that a test can count them.
+CUresult CUDAAPI cuMemGetInfo(size_t *free, size_t *total) {
+  *total = size_t(1) << 30;
+  return *free = *total - graphsLaunched, CUDA_SUCCESS;
+}
 CUresult CUDAAPI cuMemAlloc(CUdeviceptr *data, size_t bytes) {
   return *data = (CUdeviceptr)std::malloc(bytes), CUDA_SUCCESS;
 }
@@ -50,10 +68,10 @@ CUresult CUDAAPI cuMemcpyHtoD(CUdeviceptr to, const void *from, size_t bytes) {
   return std::memcpy((void *)to, from, bytes), CUDA_SUCCESS;
 }
 CUresult CUDAAPI cuMemcpyHtoDAsync(CUdeviceptr to, const void *from, size_t bytes, CUstream) {
-  return std::memcpy((void *)to, from, bytes), CUDA_SUCCESS;
+  return give([=] { std::memcpy((void *)to, from, bytes); });
 }
 CUresult CUDAAPI cuMemcpyDtoHAsync(void *to, CUdeviceptr from, size_t bytes, CUstream) {
-  return std::memcpy(to, (const void *)from, bytes), CUDA_SUCCESS;
+  return give([=] { std::memcpy(to, (const void *)from, bytes); });
 }
 CUresult CUDAAPI cuMemsetD8(CUdeviceptr data, unsigned char value, size_t bytes) {
   return std::memset((void *)data, value, bytes), CUDA_SUCCESS;
@@ -69,6 +87,24 @@ CUresult CUDAAPI cuLaunchKernel(CUfunction, unsigned x, unsigned y, unsigned z, 
                                 CUstream, void **, void **) {
   return x * y * z == 0 ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
 }
+CUresult CUDAAPI cuStreamBeginCapture(CUstream, CUstreamCaptureMode) {
+  if (capturing) return CUDA_ERROR_ILLEGAL_STATE;
+  return capturing = new Graph(), CUDA_SUCCESS;
+}
+CUresult CUDAAPI cuStreamEndCapture(CUstream, CUgraph *graph) {
+  *graph = (CUgraph)capturing;
+  return capturing = nullptr, CUDA_SUCCESS;
+}
+CUresult CUDAAPI cuGraphInstantiate(CUgraphExec *exec, CUgraph graph, unsigned long long) {
+  return *exec = (CUgraphExec) new Graph(*(Graph *)graph), CUDA_SUCCESS;
+}
+CUresult CUDAAPI cuGraphLaunch(CUgraphExec exec, CUstream) {
+  for (const auto &work : *(Graph *)exec) work();
+  graphsLaunched++;
+  return CUDA_SUCCESS;
+}
+CUresult CUDAAPI cuGraphDestroy(CUgraph graph) { return delete (Graph *)graph, CUDA_SUCCESS; }
+CUresult CUDAAPI cuGraphExecDestroy(CUgraphExec exec) { return delete (Graph *)exec, CUDA_SUCCESS; }
 CUresult CUDAAPI cuStreamCreate(CUstream *stream, unsigned) { return *stream = (CUstream)1, CUDA_SUCCESS; }
 CUresult CUDAAPI cuStreamDestroy(CUstream) { return CUDA_SUCCESS; }
 CUresult CUDAAPI cuStreamQuery(CUstream) { return CUDA_SUCCESS; }

@@ -119,6 +119,7 @@ void Device::destroy() {
   pinned_.clear();
   d.p_cuMemFreeHost((void *)flags_);
   products_.reset();
+  lanes_.clear();
   d.p_cuCtxDestroy(context_);
   context_ = nullptr;
 }
@@ -321,14 +322,38 @@ std::shared_ptr<Pieces> Device::share(const Submission &submission) {
   return pieces;
 }
 
-// Carries out commands of a lane. Returns the source that could not be read, or -1.
+// Where the launches begin behind which a list has nothing but launches and downloads: what a graph may hold. A list with
+// moments of the clock is no such.
+static size_t launchesOf(const std::vector<double> &commands) {
+  size_t begin = 0;
+  for (size_t at = 0; at < commands.size(); at += lengthOf(commands[at])) {
+    const auto op = (Op)(int)commands[at];
+    if (op == Op::Clock) return commands.size();
+    if (op != Op::Launch && op != Op::Product && op != Op::Download) begin = at + lengthOf(commands[at]);
+  }
+  return std::min(begin, commands.size());
+}
+
+// Carries out a submission. Returns the source that could not be read, or -1.
 int Device::run(Lane &lane, Pieces *pieces) {
+  const auto &[commands, arguments, sources] = lane.submission;
+  const size_t launches = launchesOf(commands);
+  Copied copied;
+  run(lane, 0, launches, pieces, copied);
+  if (launches < commands.size())
+    lane.replays.run(lane.stream, commands.data() + launches, commands.size() - launches, arguments,
+                     [&] { run(lane, launches, commands.size(), pieces, copied); });
+  if (!pieces) return copied.fault;
+  pieces->await(pieces->list.size());
+  return pieces->fault;
+}
+
+// Carries out a stretch of a lane's commands.
+void Device::run(Lane &lane, size_t from, size_t to, Pieces *pieces, Copied &copied) {
   const auto pointer = [](double value) { return (CUdeviceptr)value; };
   const auto host = [](double value) { return (void *)(uintptr_t)value; };
   auto &[commands, arguments, sources] = lane.submission;
-  int fault = -1;
-  size_t piecesBefore = 0;
-  for (size_t at = 0; at < commands.size();) {
+  for (size_t at = from; at < to;) {
     const double *c = commands.data() + at;
     switch ((Op)(int)c[0]) {
     case Op::Launch: {
@@ -344,7 +369,7 @@ int Device::run(Lane &lane, Pieces *pieces) {
     }
     case Op::Upload:
       // What was to be copied before has to be there.
-      if (pieces) pieces->await(piecesBefore);
+      if (pieces) pieces->await(copied.pieces);
       CU(cuMemcpyHtoDAsync, pointer(c[1]), host(c[2]), (size_t)c[3], lane.stream);
       at += 4;
       break;
@@ -376,13 +401,13 @@ int Device::run(Lane &lane, Pieces *pieces) {
       const Source &source = sources.at((size_t)c[2]);
       const size_t bytes = (size_t)c[3];
       if (pieces) {
-        piecesBefore += piecesOf(bytes);
+        copied.pieces += piecesOf(bytes);
         at += 4;
         break;
       }
       if (bytes > source.bytes || !guardedCopy(host(c[1]), source.data, bytes)) {
         std::memset(host(c[1]), 0, bytes);
-        if (fault < 0) fault = (int)c[2];
+        if (copied.fault < 0) copied.fault = (int)c[2];
       }
       at += 4;
       break;
@@ -408,9 +433,6 @@ int Device::run(Lane &lane, Pieces *pieces) {
       throw std::out_of_range("a command list has an unknown command");
     }
   }
-  if (!pieces) return fault;
-  pieces->await(pieces->list.size());
-  return pieces->fault;
 }
 
 // Gives a lane's stream its commands, and tells JavaScript where that fails. `alone`: nothing else is in flight, and there is

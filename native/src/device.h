@@ -12,6 +12,7 @@
 
 #include "cublaslt.h"
 #include "driver.h"
+#include "replays.h"
 #include "watcher.h"
 #include "workers.h"
 
@@ -64,6 +65,15 @@ struct Lane {
   // What products need while they are made; 0 until there are any.
   CUdeviceptr workspace = 0;
   Submission submission;
+  Replays replays;
+};
+
+// How far the copies of a submission are.
+struct Copied {
+  // Pieces of the copies that were passed.
+  size_t pieces = 0;
+  // A source that could not be read, or -1.
+  int fault = -1;
 };
 
 class Device : public Napi::ObjectWrap<Device> {
@@ -90,6 +100,7 @@ private:
   void destroy();
   void carryOut(size_t index, uint32_t point, bool alone);
   int run(Lane &lane, Pieces *pieces);
+  void run(Lane &lane, size_t from, size_t to, Pieces *pieces, Copied &copied);
   std::shared_ptr<Pieces> share(const Submission &submission);
   CUfunction kernel(size_t index);
   void report(int lane, uint32_t point, const std::string &reason, int fault);

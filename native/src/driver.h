@@ -35,6 +35,12 @@ namespace braid {
   F(cuModuleGetFunction)                                                                             \
   F(cuFuncSetAttribute)                                                                              \
   F(cuLaunchKernel)                                                                                  \
+  F(cuStreamBeginCapture)                                                                            \
+  F(cuStreamEndCapture)                                                                              \
+  F(cuGraphInstantiate)                                                                              \
+  F(cuGraphLaunch)                                                                                   \
+  F(cuGraphDestroy)                                                                                  \
+  F(cuGraphExecDestroy)                                                                              \
   F(cuStreamCreate)                                                                                  \
   F(cuStreamDestroy)                                                                                 \
   F(cuStreamQuery)                                                                                   \

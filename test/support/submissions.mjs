@@ -83,6 +83,24 @@ async function roundTrips() {
   return wrong;
 }
 
+/** Lists that repeat, two in turn, among others that do not: every one of them brings what was uploaded before it. */
+async function repeats() {
+  const graphsBefore = device.limits().totalBytes - device.limits().freeBytes;
+  const { up, on, down } = memoryOf(4096);
+  let wrong = 0;
+  for (let round = 0; round < 40; round++) {
+    const sent = noise(1024, round);
+    const bytes = round % 4 === 3 ? 16 + 4 * round : 512 + 512 * (round % 2);
+    await submit(
+      1,
+      [COPY, up.address, 0, 1024, UPLOAD, on, up.address, 1024, DOWNLOAD, down.address, on, bytes],
+      [sent],
+    );
+    if (!Buffer.from(down.buffer, 0, bytes).equals(sent.subarray(0, bytes))) wrong++;
+  }
+  return { wrong, graphs: device.limits().totalBytes - device.limits().freeBytes - graphsBefore };
+}
+
 /** A wave takes memory of another lane's that is still being copied: it may begin only once that one has. */
 async function takesOver() {
   const [first, second] = [memoryOf(32 * MEGABYTE), memoryOf(1024)];
@@ -227,6 +245,7 @@ const report = {
   refusedProduct: thrown(() => device.loadProduct(ONE_COLUMN, 1024)),
   noOperand: await submit(0, [PRODUCT, 0, 1, 1, 0, 0]),
   roundTrips: await roundTrips(),
+  repeats: await repeats(),
   takesOver: await takesOver(),
   shrinks: await shrinks(),
   shrinksAmongMany: await shrinksAmongMany(),

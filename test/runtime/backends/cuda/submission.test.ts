@@ -17,6 +17,7 @@ interface Ended {
 
 interface Report {
   readonly roundTrips: number;
+  readonly repeats: { readonly wrong: number; readonly graphs: number };
   readonly takesOver: boolean;
   readonly shrinks: {
     readonly reason: string;
@@ -49,6 +50,11 @@ describe.skipIf(!existsSync(addon) || !existsSync(driver))('submissions to the C
 
   it('carry the bytes of callers to the device, on this thread and on others', () => {
     expect(report.roundTrips).toBe(0);
+  });
+
+  // Of 40 lists 20 are one and 10 another; four of each are launched one by one, and so are the 10 that differ.
+  it('are graphs where they repeat, whatever is uploaded before them', () => {
+    expect(report.repeats).toEqual({ wrong: 0, graphs: 22 });
   });
 
   it('wait for what another lane has been given before', () => {
