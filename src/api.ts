@@ -77,9 +77,28 @@ export interface DeviceInfo {
   readonly limits: Readonly<Record<string, number>>;
 }
 
+/** Memory of an engine's for the inputs of queries. */
+export interface LentMemory {
+  /** As many bytes as were asked for; they begin at a multiple of 4,096 of their buffer, and hold what was there before. */
+  readonly bytes: Uint8Array;
+  /** Gives it back. No query whose inputs lie in it may be without its answer, and nothing may write to it from then on. */
+  release(): void;
+}
+
 /** One device and the models on it. */
 export interface Engine {
   readonly device: DeviceInfo;
+  /**
+   * Lends memory for a query's inputs: arrays that are made on it go to the device with fewer copies on the host than arrays
+   * of the caller's. The backend `cuda` reads it by itself; `webgpu` copies it once, from this thread or from the engine's.
+   *
+   *     const memory = engine.lend(8 * 256 + 4 * 256 * 13);
+   *     const ids = new BigInt64Array(memory.bytes.buffer, memory.bytes.byteOffset, 256);
+   *
+   * It may be used for one query after another, and costs nothing to lend again.
+   * @param bytes at least 0.
+   */
+  lend(bytes: number): LentMemory;
   load(source: ModelSource, options?: LoadOptions): Promise<Model>;
   /** What the load monitor knows: lanes, busy share, what waits, host time a query, memory. */
   loadReport(): Promise<LoadReport>;

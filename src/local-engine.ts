@@ -1,6 +1,16 @@
 import { GraphEngine } from '../runtime/index.js';
-import type { DeviceInfo, Engine, LoadOptions, LoadReport, Model, ModelSource, ScheduleOptions } from './api.js';
+import type {
+  DeviceInfo,
+  Engine,
+  LentMemory,
+  LoadOptions,
+  LoadReport,
+  Model,
+  ModelSource,
+  ScheduleOptions,
+} from './api.js';
 import { openBackend, type DeviceChoice, type OpenedBackend } from './device/index.js';
+import { SharedPool } from './lending.js';
 import { readSource, sharedBySource } from './source.js';
 import { TraceFile } from './trace.js';
 
@@ -16,6 +26,9 @@ export class LocalEngine implements Engine {
   readonly #engine: GraphEngine;
   readonly #opened: OpenedBackend;
   readonly #trace: TraceFile | undefined;
+  readonly #pool = new SharedPool();
+  /** Lent memory by its number. */
+  readonly #lent = new Map<number, SharedArrayBuffer>();
 
   private constructor(engine: GraphEngine, opened: OpenedBackend, trace: TraceFile | undefined) {
     this.#engine = engine;
@@ -29,6 +42,29 @@ export class LocalEngine implements Engine {
     const opened = await openBackend(choice);
     const options = { ...(schedule ? { schedule } : {}), ...(file ? { trace: file } : {}) };
     return new LocalEngine(new GraphEngine(opened.backend, options), opened, file);
+  }
+
+  lend(bytes: number): LentMemory {
+    const lent = this.#pool.lend(bytes);
+    const { memory, forget } = this.#pool.takeNews();
+    for (const index of forget) {
+      this.disown(this.#lent.get(index)!);
+      this.#lent.delete(index);
+    }
+    for (const [index, buffer] of memory) {
+      this.#lent.set(index, buffer);
+      this.adopt(buffer);
+    }
+    return lent;
+  }
+
+  /** See Backend.adopt. */
+  adopt(memory: SharedArrayBuffer): void {
+    this.#opened.backend.adopt?.(memory);
+  }
+
+  disown(memory: SharedArrayBuffer): void {
+    this.#opened.backend.disown?.(memory);
   }
 
   async load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {

@@ -8,7 +8,7 @@ import {
   type RunOptions,
 } from '../../src/index.js';
 import type { BraidChoices } from './options.js';
-import { zooSource, type Query } from './queries.js';
+import { lentInputs, zooSource, type Query } from './queries.js';
 import type { DeviceRecord } from './records.js';
 import type { Counters, LoadedModels, Outcome, PreparedQuery, System } from './systems.js';
 
@@ -24,11 +24,14 @@ export class BraidSystem implements System {
   readonly device: DeviceRecord;
   readonly #engine: Engine;
   readonly #runOptions: RunOptions;
+  readonly #inputs: BraidChoices['inputs'];
   readonly #settings: Pick<LoadOptions, 'precision' | 'products'>;
 
-  private constructor(engine: Engine, { policy, deadlineMs, tables, weights, products }: BraidOptions) {
+  private constructor(engine: Engine, options: BraidOptions) {
+    const { policy, deadlineMs, tables, weights, products, inputs } = options;
     const { adapter, driver, origin } = engine.device;
     this.#engine = engine;
+    this.#inputs = inputs;
     this.#runOptions = deadlineMs === undefined ? {} : { deadlineMs };
     const precision = { ...(tables ? { tables } : {}), ...(weights ? { weights } : {}) };
     this.#settings = { precision, ...(products ? { products } : {}) };
@@ -64,7 +67,9 @@ export class BraidSystem implements System {
     };
   }
 
-  #prepare(model: Model, { rows, inputs }: Query): PreparedQuery {
+  #prepare(model: Model, query: Query): PreparedQuery {
+    const { rows } = query;
+    const inputs = this.#inputs === 'lent' ? lentInputs(query, (bytes) => this.#engine.lend(bytes)) : query.inputs;
     const answered = (): Outcome => 'answered';
     return { rows, run: () => model.run(inputs, this.#runOptions).then(answered, rejectedOrThrow) };
   }

@@ -24,6 +24,8 @@ export interface BraidChoices {
   readonly tables?: Precision['tables'];
   readonly weights?: Precision['weights'];
   readonly products?: ProductPrecision;
+  /** Whether queries are arrays of the caller's or lie in memory that the engine lends, written once. */
+  readonly inputs: 'own' | 'lent';
 }
 
 export function parsePositive(text: string): number {
@@ -91,6 +93,12 @@ export function braidOptions(thread: BraidChoices['thread']): readonly Option[] 
     new Option('--thread <where>', 'thread that owns the device').choices(['main', 'worker']).default(thread),
     new Option('--adapter <kind>', 'which adapter computes').choices(['auto', 'hardware', 'software']).default('auto'),
     new Option('--backend <name>', 'what computes').choices(BACKENDS).default('webgpu'),
+    new Option(
+      '--inputs <whose>',
+      "queries in arrays of the caller's, or written once into memory that the engine lends",
+    )
+      .choices(['own', 'lent'])
+      .default('own'),
     new Option('--lanes <n>', 'streams of the backend cuda').argParser(parseCount),
   ];
 }

@@ -1,4 +1,6 @@
-import { zooInputs, zooNames, type Tensor } from '../../src/index.js';
+import { bytesOf } from '../../runtime/graph/dtype.js';
+import { zooInputs, zooNames, type Engine, type Tensor } from '../../src/index.js';
+import { alignTensor } from '../../src/lending.js';
 import { zooSharedInputs } from '../../src/zoo/index.js';
 import { Random } from '../../src/zoo/random.js';
 import { poolSizes, type QuerySizes } from './sizes.js';
@@ -46,6 +48,23 @@ export function queryPool(name: string, scale: string, sizes: QuerySizes): reado
     rows,
     inputs: zooInputs(model, scale, rows, i + 1, { shared }),
   }));
+}
+
+/** A query's inputs, written into memory that an engine lends. */
+export function lentInputs({ inputs }: Query, lend: Engine['lend']): Query['inputs'] {
+  const tensors = Object.entries(inputs);
+  const memory = lend(tensors.reduce((n, [, { data }]) => n + alignTensor(data.byteLength), 0)).bytes;
+  let at = memory.byteOffset;
+  return Object.fromEntries(
+    tensors.map(([name, tensor]) => {
+      const { data } = tensor;
+      const Elements = data.constructor as new (buffer: ArrayBufferLike, at: number, length: number) => typeof data;
+      const lent = new Elements(memory.buffer, at, data.length);
+      bytesOf(lent).set(bytesOf(data));
+      at += alignTensor(data.byteLength);
+      return [name, { ...tensor, data: lent }];
+    }),
+  );
 }
 
 /** Draws from a pool, the same sequence for a stream's name every time. */

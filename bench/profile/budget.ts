@@ -10,8 +10,10 @@
 import { writeFile } from 'node:fs/promises';
 import { Command } from 'commander';
 import { GraphEngine, type Backend } from '../../runtime/index.js';
+import type { LentMemory } from '../../src/api.js';
 import { openBackend } from '../../src/device/backend.js';
 import { buildZoo } from '../../src/zoo/index.js';
+import { SharedPool } from '../../src/lending.js';
 import { closedLoop } from '../common/closed-loop.js';
 import {
   braidOptions,
@@ -21,7 +23,7 @@ import {
   scaleOption,
   type BraidChoices,
 } from '../common/options.js';
-import { drawer, queryPool } from '../common/queries.js';
+import { drawer, lentInputs, queryPool } from '../common/queries.js';
 
 /** Sums over queries, of moments and of times in milliseconds. */
 interface Sums {
@@ -121,10 +123,10 @@ const program = new Command('budget')
   .addOption(scaleOption())
   .option('--seconds <s>', 'measured for each', parsePositive, 1)
   .option('--json <file>', 'write the figures');
-const shared = new Set(['backend', 'adapter', 'lanes', 'tables', 'weights', 'products']);
+const shared = new Set(['backend', 'adapter', 'lanes', 'tables', 'weights', 'products', 'inputs']);
 for (const option of braidOptions('main')) if (shared.has(option.attributeName())) program.addOption(option);
 const options = program.parse().opts<
-  Pick<BraidChoices, 'backend' | 'adapter' | 'lanes' | 'tables' | 'weights' | 'products'> & {
+  Pick<BraidChoices, 'backend' | 'adapter' | 'lanes' | 'tables' | 'weights' | 'products' | 'inputs'> & {
     models: readonly string[];
     clients: readonly number[];
     rows: number;
@@ -140,11 +142,18 @@ const sums = zeros();
 watch(backend, sums, origin);
 const engine = new GraphEngine(backend);
 const figures: object[] = [];
+const lending = new SharedPool();
+function lend(bytes: number): LentMemory {
+  const memory = lending.lend(bytes);
+  for (const [, buffer] of lending.takeNews().memory) backend.adopt?.(buffer);
+  return memory;
+}
 for (const name of options.models) {
   const { tables, weights, products } = options;
   const precision = { ...(tables ? { tables } : {}), ...(weights ? { weights } : {}) };
   const model = await engine.load(buildZoo(name, options.scale), { precision, ...(products ? { products } : {}) });
-  const pool = queryPool(name, options.scale, options.rows);
+  const own = queryPool(name, options.scale, options.rows);
+  const pool = options.inputs === 'lent' ? own.map((query) => ({ ...query, inputs: lentInputs(query, lend) })) : own;
   for (const clients of options.clients) {
     const draw = drawer(pool, `clients ${clients}`);
     const loop = (measureMs: number): Promise<unknown> =>

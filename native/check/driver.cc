@@ -3,6 +3,7 @@
 #include <cuda.h>
 
 #include <atomic>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
@@ -61,6 +62,10 @@ CUresult CUDAAPI cuMemHostAlloc(void **data, size_t bytes, unsigned) {
   return *data = std::calloc(bytes, 1), CUDA_SUCCESS;
 }
 CUresult CUDAAPI cuMemFreeHost(void *data) { return std::free(data), CUDA_SUCCESS; }
+CUresult CUDAAPI cuMemHostRegister(void *data, size_t bytes, unsigned) {
+  return (uintptr_t)data % 4096 == 0 && bytes % 4096 == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+CUresult CUDAAPI cuMemHostUnregister(void *) { return CUDA_SUCCESS; }
 CUresult CUDAAPI cuMemHostGetDevicePointer(CUdeviceptr *data, void *host, unsigned) {
   return *data = (CUdeviceptr)host, CUDA_SUCCESS;
 }

@@ -50,6 +50,8 @@ Napi::Function Device::define(Napi::Env env) {
                          InstanceMethod<&Device::upload>("upload"),
                          InstanceMethod<&Device::pin>("pin"),
                          InstanceMethod<&Device::unpin>("unpin"),
+                         InstanceMethod<&Device::adopt>("adopt"),
+                         InstanceMethod<&Device::disown>("disown"),
                          InstanceMethod<&Device::loadKernel>("loadKernel"),
                          InstanceMethod<&Device::loadProduct>("loadProduct"),
                          InstanceMethod<&Device::submit>("submit"),
@@ -117,6 +119,8 @@ void Device::destroy() {
   d.p_cuCtxSynchronize();
   for (auto &[key, data] : pinned_) d.p_cuMemFreeHost(data);
   pinned_.clear();
+  for (auto &[key, memory] : adopted_) d.p_cuMemHostUnregister((void *)(uintptr_t)key);
+  adopted_.clear();
   d.p_cuMemFreeHost((void *)flags_);
   products_.reset();
   lanes_.clear();
@@ -205,6 +209,36 @@ void Device::unpin(const CallbackInfo &info) {
   info[1].As<Napi::ArrayBuffer>().Detach();
   BRAID_TRY(info.Env(), { CU(cuMemFreeHost, found->second); });
   pinned_.erase(found);
+}
+
+static constexpr uintptr_t kPage = 4096;
+
+// adopt(memory: Uint8Array): { address, offset, bytes } of the pages that lie in it as a whole, which the device reads by
+// itself from then on; pages that other memory shares are never taken. What is adopted is held until it is disowned.
+Value Device::adopt(const CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  enter(env);
+  auto memory = info[0].As<Napi::Uint8Array>();
+  const auto begin = (uintptr_t)memory.Data();
+  const uintptr_t first = (begin + kPage - 1) / kPage * kPage;
+  const uintptr_t end = (begin + memory.ByteLength()) / kPage * kPage;
+  if (end <= first) throw Napi::RangeError::New(env, "no page lies in this memory as a whole");
+  BRAID_TRY(env, { CU(cuMemHostRegister, (void *)first, end - first, CU_MEMHOSTREGISTER_PORTABLE); });
+  adopted_[(double)first] = Napi::Persistent(info[0].As<Napi::Object>());
+  auto out = Napi::Object::New(env);
+  out["address"] = Number::New(env, (double)first);
+  out["offset"] = Number::New(env, (double)(first - begin));
+  out["bytes"] = Number::New(env, (double)(end - first));
+  return out;
+}
+
+// disown(address): of what was adopted. Nothing that reads it may be under way.
+void Device::disown(const CallbackInfo &info) {
+  enter(info.Env());
+  auto found = adopted_.find(info[0].As<Number>().DoubleValue());
+  if (found == adopted_.end()) throw Napi::Error::New(info.Env(), "this memory is not adopted");
+  BRAID_TRY(info.Env(), { CU(cuMemHostUnregister, (void *)(uintptr_t)found->first); });
+  adopted_.erase(found);
 }
 
 // loadKernel(cubin: Uint8Array, name, sharedBytes): its number.

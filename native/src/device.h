@@ -90,6 +90,8 @@ private:
   void upload(const Napi::CallbackInfo &info);
   Napi::Value pin(const Napi::CallbackInfo &info);
   void unpin(const Napi::CallbackInfo &info);
+  Napi::Value adopt(const Napi::CallbackInfo &info);
+  void disown(const Napi::CallbackInfo &info);
   Napi::Value loadKernel(const Napi::CallbackInfo &info);
   Napi::Value loadProduct(const Napi::CallbackInfo &info);
   Napi::Value submit(const Napi::CallbackInfo &info);
@@ -117,6 +119,8 @@ private:
   std::vector<CUfunction> kernels_;
   std::unique_ptr<Products> products_;
   std::unordered_map<double, void *> pinned_;
+  // Callers' memory that the device reads by itself, by where its pages begin; held while it does.
+  std::unordered_map<double, Napi::ObjectReference> adopted_;
   Napi::ThreadSafeFunction ended_;
   // Submissions whose end JavaScript has not heard of: they keep the process alive.
   uint32_t inFlight_ = 0;

@@ -25,6 +25,8 @@ namespace braid {
   F(cuMemFree)                                                                                       \
   F(cuMemHostAlloc)                                                                                  \
   F(cuMemFreeHost)                                                                                   \
+  F(cuMemHostRegister)                                                                               \
+  F(cuMemHostUnregister)                                                                             \
   F(cuMemHostGetDevicePointer)                                                                       \
   F(cuMemcpyHtoD)                                                                                    \
   F(cuMemcpyHtoDAsync)                                                                               \

@@ -135,5 +135,12 @@ export interface Backend {
     plan: Plan,
     onProgress?: (stage: 'upload' | 'pipelines', done: number, total: number) => void,
   ): Promise<Executable>;
+  /**
+   * Lets the device read `memory` by itself, so that inputs that lie in it are not copied to staging memory first. Where it
+   * cannot, or the method is missing, they are copied as others are. The memory is held until it is disowned.
+   */
+  adopt?(memory: SharedArrayBuffer): void;
+  /** Ends that. No query with inputs in it may be under way. */
+  disown?(memory: SharedArrayBuffer): void;
   close(): void;
 }

@@ -1,5 +1,5 @@
 import { BraidError, toBraidError } from '../../runtime/errors.js';
-import type { Engine, LoadOptions, Model, ModelSource } from '../api.js';
+import type { Engine, LentMemory, LoadOptions, Model, ModelSource } from '../api.js';
 
 export type ModelState = 'loading' | 'ready' | 'failed';
 
@@ -38,6 +38,11 @@ export class ModelRepository {
 
   constructor(engine: Engine) {
     this.#engine = engine;
+  }
+
+  /** Memory of the engine's for inputs; see Engine.lend. */
+  lend(bytes: number): LentMemory {
+    return this.#engine.lend(bytes);
   }
 
   /**

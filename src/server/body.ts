@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import type { LentMemory } from '../api.js';
 import { HttpError } from './errors.js';
 
 /** Every element size divides it, so a tensor that starts on a multiple of it is viewed without a copy. */
@@ -7,24 +8,27 @@ const ALIGNMENT = 8;
 export interface BodyLayout {
   /** Content-Length, where the client gave one. */
   readonly contentLength: number | undefined;
-  /** Bytes of JSON before the binary tensors; 0 where there are none. */
-  readonly headerLength: number;
+  /** Bytes of JSON before the binary tensors; undefined where all of the body is JSON. */
+  readonly headerLength: number | undefined;
   readonly limitBytes: number;
 }
 
+/** Lends memory of the engine's; see Engine.lend. */
+export type Lend = (bytes: number) => LentMemory;
+
 /**
  * Reads a request body into one buffer, placed so that the byte after the JSON header is aligned: binary tensors then
- * become typed array views whatever the header's length.
+ * become typed array views whatever the header's length. To be released once nothing reads them any more.
  * @throws HttpError 413 over the limit (at once where Content-Length says so), 400 where the body ends early.
  */
-export function readBody(stream: Readable, layout: BodyLayout): Promise<Uint8Array> {
+export function readBody(stream: Readable, layout: BodyLayout, lend: Lend): Promise<LentMemory> {
   const { contentLength, headerLength, limitBytes } = layout;
   if (contentLength !== undefined && contentLength > limitBytes) {
     return Promise.reject(tooLarge(`${contentLength} bytes`, limitBytes));
   }
   return new Promise((resolve, reject) => {
     // A body of known length fills its place as it arrives; a chunked one is gathered first.
-    const place = contentLength === undefined ? undefined : placeFor(contentLength, headerLength);
+    const place = contentLength === undefined ? undefined : placeFor(contentLength, headerLength, lend);
     const chunks: Buffer[] = [];
     let received = 0;
 
@@ -32,45 +36,51 @@ export function readBody(stream: Readable, layout: BodyLayout): Promise<Uint8Arr
       stream.off('data', onData).off('end', onEnd).off('error', onError).off('close', onClose);
       act();
     };
+    const fail = (error: HttpError) =>
+      settle(() => {
+        place?.release();
+        reject(error);
+      });
     const onData = (chunk: Buffer) => {
       const end = received + chunk.length;
       if (end > limitBytes) {
-        settle(() => reject(tooLarge(`more than ${limitBytes} bytes`, limitBytes)));
+        fail(tooLarge(`more than ${limitBytes} bytes`, limitBytes));
         return;
       }
       if (!place) chunks.push(chunk);
-      else if (end <= place.length) place.set(chunk, received);
+      else if (end <= place.bytes.length) place.bytes.set(chunk, received);
       received = end;
     };
     const onEnd = () => {
       if (contentLength !== undefined && received !== contentLength) {
-        settle(() => reject(wrongLength(received, contentLength)));
+        fail(wrongLength(received, contentLength));
         return;
       }
-      settle(() => resolve(place ?? gather(chunks, received, headerLength)));
+      settle(() => resolve(place ?? gather(chunks, received, headerLength, lend)));
     };
-    const onError = (error: Error) => settle(() => reject(new HttpError(400, `the body broke off: ${error.message}`)));
-    const onClose = () => settle(() => reject(wrongLength(received, contentLength)));
+    const onError = (error: Error) => fail(new HttpError(400, `the body broke off: ${error.message}`));
+    const onClose = () => fail(wrongLength(received, contentLength));
 
     stream.on('data', onData).on('end', onEnd).on('error', onError).on('close', onClose);
   });
 }
 
 /**
- * Binary tensors go to the engine's thread as views of the body, so it lies in shared memory; a body that is all JSON is
- * parsed here and needs none.
+ * Binary tensors go to the engine as views of the body, so it lies in memory of the engine's; a body that is all JSON is parsed
+ * here and needs none.
  */
-function placeFor(length: number, headerLength: number): Uint8Array {
-  if (headerLength === 0) return new Uint8Array(length);
+function placeFor(length: number, headerLength: number | undefined, lend: Lend): LentMemory {
+  if (headerLength === undefined) return { bytes: new Uint8Array(length), release: () => {} };
   const padding = (ALIGNMENT - (headerLength % ALIGNMENT)) % ALIGNMENT;
-  return new Uint8Array(new SharedArrayBuffer(padding + length), padding);
+  const { bytes, release } = lend(padding + length);
+  return { bytes: bytes.subarray(padding), release };
 }
 
-function gather(chunks: readonly Buffer[], length: number, headerLength: number): Uint8Array {
-  const place = placeFor(length, headerLength);
+function gather(chunks: readonly Buffer[], length: number, headerLength: number | undefined, lend: Lend): LentMemory {
+  const place = placeFor(length, headerLength, lend);
   let at = 0;
   for (const chunk of chunks) {
-    place.set(chunk, at);
+    place.bytes.set(chunk, at);
     at += chunk.length;
   }
   return place;

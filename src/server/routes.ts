@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { BraidError } from '../../runtime/errors.js';
+import type { LentMemory } from '../api.js';
 import type { ModelRepository } from '../repository/repository.js';
 import { decodeInfer, describeTensor, encodeInfer, HEADER_LENGTH, parseHeaderLength } from './protocol.js';
 
@@ -59,9 +60,13 @@ export function registerRoutes(server: FastifyInstance, repository: ModelReposit
       return { name: params.model, ready: true };
     });
 
-    server.post<{ Params: ModelParams; Body: Uint8Array | undefined }>(`${path}/infer`, (request, reply) =>
-      infer(repository, request, reply),
-    );
+    server.post<{ Params: ModelParams; Body: LentMemory | undefined }>(`${path}/infer`, async (request, reply) => {
+      try {
+        return await infer(repository, request, reply);
+      } finally {
+        request.body?.release();
+      }
+    });
   }
 }
 
@@ -78,7 +83,7 @@ function checkReady(repository: ModelRepository, allowFailed: boolean): void {
 
 async function infer(
   repository: ModelRepository,
-  request: FastifyRequest<{ Params: ModelParams; Body: Uint8Array | undefined }>,
+  request: FastifyRequest<{ Params: ModelParams; Body: LentMemory | undefined }>,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const { version } = repository.status(request.params.model, request.params.version);
@@ -89,7 +94,7 @@ async function infer(
     inputs,
     outputs: requested,
     deadlineMs,
-  } = decodeInfer(request.body ?? new Uint8Array(), headerLength, {
+  } = decodeInfer(request.body?.bytes ?? new Uint8Array(), headerLength, {
     name: request.params.model,
     inputs: model.inputs,
     outputs: model.outputs,

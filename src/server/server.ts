@@ -9,8 +9,9 @@ import Fastify, {
   type FastifyServerOptions,
 } from 'fastify';
 import { BraidError } from '../../runtime/errors.js';
+import type { LentMemory } from '../api.js';
 import type { ModelRepository } from '../repository/repository.js';
-import { readBody } from './body.js';
+import { readBody, type Lend } from './body.js';
 import { describeError, HttpError, type ErrorBody } from './errors.js';
 import { HEADER_LENGTH, parseHeaderLength } from './protocol.js';
 import { registerRoutes } from './routes.js';
@@ -72,7 +73,8 @@ export function createServer(repository: ModelRepository, options: ServerOptions
   });
 
   server.removeAllContentTypeParsers();
-  const read = (request: FastifyRequest, payload: IncomingMessage) => receive(request, payload, maxBodyBytes);
+  const read = (request: FastifyRequest, payload: IncomingMessage) =>
+    receive(request, payload, maxBodyBytes, (bytes) => repository.lend(bytes));
   server.addContentTypeParser(['application/json', 'application/octet-stream'], read);
   server.addContentTypeParser('*', (request: FastifyRequest, payload: IncomingMessage) => {
     const type = request.headers['content-type'];
@@ -118,19 +120,25 @@ function answerClientError(error: Error & { code?: string }, socket: Socket): vo
   socket.destroySoon();
 }
 
-async function receive(request: FastifyRequest, payload: IncomingMessage, limitBytes: number): Promise<Uint8Array> {
+async function receive(
+  request: FastifyRequest,
+  payload: IncomingMessage,
+  limitBytes: number,
+  lend: Lend,
+): Promise<LentMemory | undefined> {
   // The answer is 404 whatever the body holds: it need not be kept.
-  if (request.is404) return new Uint8Array();
+  if (request.is404) return undefined;
   const encoding = request.headers['content-encoding'];
   if (encoding !== undefined && encoding !== 'identity') {
     throw new HttpError(415, `content-encoding '${encoding}' is not supported, expected an uncompressed body`);
   }
   const contentLength = request.headers['content-length'];
-  return readBody(payload, {
+  const layout = {
     contentLength: contentLength === undefined ? undefined : Number(contentLength),
-    headerLength: parseHeaderLength(request.headers[HEADER_LENGTH]) ?? 0,
+    headerLength: parseHeaderLength(request.headers[HEADER_LENGTH]),
     limitBytes,
-  });
+  };
+  return readBody(payload, layout, lend);
 }
 
 /** The client's X-Request-Id where it is short and printable, else a fresh one. */

@@ -4,6 +4,7 @@ import type { Tensor } from '../../runtime/graph/tensor.js';
 import type {
   DeviceInfo,
   Engine,
+  LentMemory,
   LoadOptions,
   LoadReport,
   Model,
@@ -69,6 +70,10 @@ export class WorkerEngine implements Engine {
       );
     });
     return new WorkerEngine(worker, device);
+  }
+
+  lend(bytes: number): LentMemory {
+    return this.#queries.lend(bytes);
   }
 
   async load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {

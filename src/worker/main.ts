@@ -13,8 +13,6 @@ function say(reply: Reply, transfer: ArrayBuffer[] = []): void {
   port.postMessage(reply, transfer);
 }
 
-const service = new QueryService(models, (answers, transfer) => say({ kind: 'ran', answers }, transfer));
-
 async function handle(engine: LocalEngine, request: Exclude<Request, { kind: 'run' }>): Promise<Answer> {
   switch (request.kind) {
     case 'load': {
@@ -47,6 +45,7 @@ async function handle(engine: LocalEngine, request: Exclude<Request, { kind: 'ru
 
 async function start(): Promise<void> {
   const engine = await LocalEngine.open(workerData as WorkerSettings);
+  const service = new QueryService(models, engine, (answers, transfer) => say({ kind: 'ran', answers }, transfer));
   port.on('message', (request: Request) => {
     if (request.kind === 'run') {
       service.run(request);

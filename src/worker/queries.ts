@@ -1,10 +1,10 @@
 import { BraidError } from '../../runtime/errors.js';
 import type { Tensor } from '../../runtime/graph/tensor.js';
 import { setOwn } from '../../runtime/record.js';
-import type { RunOptions, TensorInput } from '../api.js';
-import { SharedPool, type SharedPiece } from './memory.js';
-import type { LoadedModel, Request, WireAnswer, WireQuery, WireTensor } from './protocol.js';
-import { alignTensor, copyTo, fromWire, toWire } from './tensors.js';
+import type { LentMemory, RunOptions, TensorInput } from '../api.js';
+import { alignTensor, PIECE_START, SharedPool, type SharedPiece } from '../lending.js';
+import type { LoadedModel, Request, WireAnswer, WireMemory, WireQuery, WireTensor } from './protocol.js';
+import { copyTo, fromWire, toWire } from './tensors.js';
 
 type RunRequest = Extract<Request, { kind: 'run' }>;
 
@@ -41,13 +41,13 @@ export class QueryClient {
       const names = Object.keys(inputs);
       const bytes = names.reduce((sum, name) => sum + alignTensor(copiedBytes(inputs[name]!)), 0);
       const piece = bytes > 0 ? this.#pool.take(bytes) : undefined;
-      let at = 0;
+      let at = PIECE_START;
       const wires = names.map((name): WireTensor => {
         const known = model.inputs.findIndex((input) => input.name === name);
         const tensor = inputs[name]!;
         const { data } = tensor;
         const key = known >= 0 ? known : name;
-        if (copiedBytes(tensor) === 0) return toWire(key, tensor, sharedBuffer(data), data.byteOffset);
+        if (copiedBytes(tensor) === 0) return toWire(key, tensor, this.#memoryOf(data), data.byteOffset);
         copyTo(piece!.buffer, at, data);
         const wire = toWire(key, tensor, piece!.index, at);
         at = alignTensor(at + data.byteLength);
@@ -59,6 +59,18 @@ export class QueryClient {
       const query: WireQuery = [id, model.model, given, piece?.index, wires];
       if (this.#batch.push(query) === 1) queueMicrotask(() => this.#flush());
     });
+  }
+
+  /** Memory to write a query's inputs into, which crosses as a number. */
+  lend(bytes: number): LentMemory {
+    return this.#pool.lend(bytes);
+  }
+
+  /** The memory of an input that is not copied; an empty one has none to send. */
+  #memoryOf(data: TensorInput['data']): WireMemory {
+    if (!ArrayBuffer.isView(data)) return undefined;
+    if (!(data.buffer instanceof SharedArrayBuffer)) return new ArrayBuffer(0);
+    return this.#pool.pieceOf(data.buffer)?.index ?? data.buffer;
   }
 
   #flush(): void {
@@ -117,12 +129,6 @@ export class QueryClient {
 /** Bytes to copy of an input: none where its memory is shared already, or where it is no array at all. */
 function copiedBytes({ data }: TensorInput): number {
   return ArrayBuffer.isView(data) && !(data.buffer instanceof SharedArrayBuffer) ? data.byteLength : 0;
-}
-
-/** The memory of an input that is not copied; an empty one has none to send. */
-function sharedBuffer(data: TensorInput['data']): ArrayBufferLike | undefined {
-  if (!ArrayBuffer.isView(data)) return undefined;
-  return data.buffer instanceof SharedArrayBuffer ? data.buffer : new ArrayBuffer(0);
 }
 
 function readOutput(wire: WireTensor, piece: SharedPiece | undefined): Tensor {

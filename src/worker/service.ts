@@ -2,12 +2,20 @@ import { toBraidError } from '../../runtime/errors.js';
 import type { Tensor } from '../../runtime/graph/tensor.js';
 import { setOwn } from '../../runtime/record.js';
 import type { Model, TensorInput } from '../api.js';
+import { alignTensor, PIECE_START, roomOf } from '../lending.js';
 import type { Request, WireAnswer, WireQuery, WireTensor } from './protocol.js';
-import { alignTensor, copyTo, fromWire, toWire } from './tensors.js';
+import { copyTo, fromWire, toWire } from './tensors.js';
+
+/** Told of the client's memory; see Backend.adopt. */
+export interface MemoryAdopter {
+  adopt(memory: SharedArrayBuffer): void;
+  disown(memory: SharedArrayBuffer): void;
+}
 
 /** Runs the queries that come to the engine's thread. Those answered in one turn go back in one message. */
 export class QueryService {
   readonly #models: ReadonlyMap<number, Model>;
+  readonly #adopter: MemoryAdopter;
   readonly #send: (answers: readonly WireAnswer[], transfer: ArrayBuffer[]) => void;
   /** Shared memory of the client, by its numbers. */
   readonly #memory = new Map<number, SharedArrayBuffer>();
@@ -16,15 +24,23 @@ export class QueryService {
 
   constructor(
     models: ReadonlyMap<number, Model>,
+    adopter: MemoryAdopter,
     send: (answers: readonly WireAnswer[], transfer: ArrayBuffer[]) => void,
   ) {
     this.#models = models;
+    this.#adopter = adopter;
     this.#send = send;
   }
 
   run({ memory, forget, queries }: Extract<Request, { kind: 'run' }>): void {
-    for (const [index, buffer] of memory) this.#memory.set(index, buffer);
-    for (const index of forget) this.#memory.delete(index);
+    for (const [index, buffer] of memory) {
+      this.#memory.set(index, buffer);
+      this.#adopter.adopt(buffer);
+    }
+    for (const index of forget) {
+      this.#adopter.disown(this.#memory.get(index)!);
+      this.#memory.delete(index);
+    }
     for (const query of queries) this.#run(query);
   }
 
@@ -53,14 +69,14 @@ export class QueryService {
   /** Puts outputs where the inputs were, if they fit: what crosses then is numbers. */
   #write(model: Model, outputs: Readonly<Record<string, Tensor>>, memory: number | undefined): WireTensor[] {
     const shared = memory === undefined ? undefined : this.#memory.get(memory);
-    const room = shared?.byteLength ?? 0;
+    const end = shared ? PIECE_START + roomOf(shared) : 0;
     const wires: WireTensor[] = [];
-    let at = 0;
+    let at = PIECE_START;
     model.outputs.forEach(({ name }, index) => {
       if (!Object.hasOwn(outputs, name)) return;
       const tensor = outputs[name]!;
       const { data } = tensor;
-      if (at + data.byteLength <= room) {
+      if (at + data.byteLength <= end) {
         copyTo(shared!, at, data);
         wires.push(toWire(index, tensor, memory, at));
         at = alignTensor(at + data.byteLength);

@@ -1,5 +1,4 @@
 import { bytesOf, type TensorData } from '../../runtime/graph/dtype.js';
-import { alignUp } from '../../runtime/memory/arena.js';
 import type { TensorInput } from '../api.js';
 import type { WireMemory, WireTensor } from './protocol.js';
 
@@ -43,13 +42,6 @@ export function fromWire(
 export function toWire(name: number | string, tensor: TensorInput, memory: WireMemory, byteOffset: number): WireTensor {
   const dtype = 'dtype' in tensor ? tensor.dtype : undefined;
   return [name, dtype, arrayOf(tensor.data), tensor.dims, memory, byteOffset, tensor.data.length];
-}
-
-/** Tensors begin on multiples of this in shared memory: any element type may be read there. */
-const ALIGNMENT = 16;
-
-export function alignTensor(bytes: number): number {
-  return alignUp(bytes, ALIGNMENT);
 }
 
 /** Copies a tensor's elements into shared memory. */

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { BraidError, type Model, type Tensor, type TensorInput } from '../../src/index.js';
 import type { LoadedModel, Request, WireAnswer } from '../../src/worker/protocol.js';
 import { QueryClient } from '../../src/worker/queries.js';
-import { QueryService } from '../../src/worker/service.js';
+import { QueryService, type MemoryAdopter } from '../../src/worker/service.js';
 import { expectRejection } from '../support/errors.js';
 
 /** y = x + 1 and z = `times` copies of x, after some turns of the event loop; a first element of -1 is refused. */
@@ -25,9 +25,14 @@ function modelOf(times: number, turns: () => number): Model {
 }
 
 /** A client and a service at the two ends of a channel, as between threads. */
-function connect(model: Model): { client: QueryClient; loaded: LoadedModel; messages: Request[]; close(): void } {
+function connect(
+  model: Model,
+  adopter: MemoryAdopter = { adopt: () => {}, disown: () => {} },
+): { client: QueryClient; loaded: LoadedModel; messages: Request[]; close(): void } {
   const { port1, port2 } = new MessageChannel();
-  const service = new QueryService(new Map([[7, model]]), (answers, transfer) => port2.postMessage(answers, transfer));
+  const service = new QueryService(new Map([[7, model]]), adopter, (answers, transfer) =>
+    port2.postMessage(answers, transfer),
+  );
   const messages: Request[] = [];
   port2.on('message', (request: Extract<Request, { kind: 'run' }>) => {
     messages.push(request);
@@ -103,6 +108,57 @@ describe('queries that cross to the thread of the engine', () => {
       [3, 0],
       [3, 0],
     ]);
+    close();
+  });
+
+  it('cross as numbers where they lie in lent memory, which is adopted once and used again', async () => {
+    const adopted: SharedArrayBuffer[] = [];
+    const adopter = {
+      adopt: (m: SharedArrayBuffer) => adopted.push(m),
+      disown: (m: SharedArrayBuffer) => adopted.splice(adopted.indexOf(m), 1),
+    };
+    const { client, loaded, messages, close } = connect(
+      modelOf(1, () => 1),
+      adopter,
+    );
+    for (let round = 0; round < 3; round++) {
+      const lent = client.lend(40_000);
+      expect(lent.bytes.length).toBe(40_000);
+      const data = new Float32Array(lent.bytes.buffer, lent.bytes.byteOffset, 10_000).fill(round);
+      const { y, z } = await client.run(loaded, { x: { dims: [10_000], data } }, {});
+      expect([y!.data[0], y!.data[9999], z!.data[5000]]).toEqual([round + 1, round + 1, round]);
+      // Outputs never go where a caller's inputs are.
+      expect(data.every((v) => v === round)).toBe(true);
+      lent.release();
+      lent.release();
+    }
+    const runs = messages as Extract<Request, { kind: 'run' }>[];
+    expect(runs.map(({ memory, queries }) => [memory.length, queries[0]![3], queries[0]![4][0]![4]])).toEqual([
+      [1, undefined, 0],
+      [0, undefined, 0],
+      [0, undefined, 0],
+    ]);
+    expect(adopted).toEqual([expect.any(SharedArrayBuffer)]);
+    close();
+  });
+
+  it('are disowned where too much memory is idle', async () => {
+    const adopted = new Set<SharedArrayBuffer>();
+    const adopter = {
+      adopt: (m: SharedArrayBuffer) => adopted.add(m),
+      disown: (m: SharedArrayBuffer) => adopted.delete(m),
+    };
+    const { client, loaded, close } = connect(
+      modelOf(1, () => 0),
+      adopter,
+    );
+    const lent = [1, 2, 3].map(() => client.lend(2 ** 27));
+    await client.run(loaded, { x: tensor([1]) }, {});
+    expect(adopted.size).toBe(4);
+    for (const memory of lent) memory.release();
+    await client.run(loaded, { x: tensor([1]) }, {});
+    // One of 128 MiB is kept, beside the small one.
+    expect(adopted.size).toBe(2);
     close();
   });
 

@@ -101,6 +101,19 @@ async function repeats() {
   return { wrong, graphs: device.limits().totalBytes - device.limits().freeBytes - graphsBefore };
 }
 
+/** The device reads whole pages of shared memory by itself, and nothing of them is copied before. */
+async function adopts() {
+  const memory = new Uint8Array(new SharedArrayBuffer(5 * 4096));
+  const { address, offset, bytes } = device.adopt(memory);
+  memory.set(noise(memory.length, 17));
+  const { on, down } = memoryOf(bytes);
+  await submit(0, [UPLOAD, on, address, bytes, DOWNLOAD, down.address, on, bytes]);
+  const same = Buffer.from(down.buffer, 0, bytes).equals(memory.subarray(offset, offset + bytes));
+  device.disown(address);
+  const small = thrown(() => device.adopt(new Uint8Array(new SharedArrayBuffer(4000))));
+  return { same, pages: bytes / 4096, offset, small, twice: thrown(() => device.disown(address)) };
+}
+
 /** A wave takes memory of another lane's that is still being copied: it may begin only once that one has. */
 async function takesOver() {
   const [first, second] = [memoryOf(32 * MEGABYTE), memoryOf(1024)];
@@ -246,6 +259,7 @@ const report = {
   noOperand: await submit(0, [PRODUCT, 0, 1, 1, 0, 0]),
   roundTrips: await roundTrips(),
   repeats: await repeats(),
+  adopts: await adopts(),
   takesOver: await takesOver(),
   shrinks: await shrinks(),
   shrinksAmongMany: await shrinksAmongMany(),

@@ -64,6 +64,12 @@ export interface NativeDevice {
   upload(address: number, bytes: Uint8Array): void;
   pin(bytes: number): Pinned;
   unpin(address: number, buffer: ArrayBuffer): void;
+  /**
+   * Lets the device read the pages that lie in `memory` as a whole: where they begin in it, and how many bytes they are. Held
+   * until it is disowned. @throws Error where CUDA does not take it.
+   */
+  adopt(memory: Uint8Array): { readonly address: number; readonly offset: number; readonly bytes: number };
+  disown(address: number): void;
   loadKernel(cubin: Uint8Array, name: string, sharedBytes: number): number;
   /** A product for cuBLASLt; its number. @throws Error where that is missing or takes no such product. */
   loadProduct(product: NativeProduct, likelyRows: number): number;

@@ -1,6 +1,7 @@
 import { BraidError } from '../../errors.js';
 import { TensorManager, type Lease } from '../../memory/tensors.js';
 import type { FoundCuda, NativeDevice } from './addon.js';
+import { AdoptedMemory } from './adopted.js';
 import { Awake } from './awake.js';
 import type { CubinCache } from './cubins.js';
 import { KernelCache } from './kernels.js';
@@ -13,6 +14,7 @@ import { CudaLane } from './lanes.js';
 export class CudaContext {
   readonly device: NativeDevice;
   readonly kernels: KernelCache;
+  readonly adopted: AdoptedMemory;
   readonly lanes: readonly CudaLane[];
   readonly budgetBytes: number;
   readonly #regions: TensorManager;
@@ -38,6 +40,7 @@ export class CudaContext {
       throw new BraidError('DEVICE_UNAVAILABLE', `the CUDA device does not open: ${reason}`, { cause });
     }
     this.#regions = new TensorManager(this.budgetBytes);
+    this.adopted = new AdoptedMemory(this.device);
     this.kernels = new KernelCache(found, this.device, cubins);
     const awake = new Awake();
     this.lanes = Array.from({ length: lanes }, (_, i) => new CudaLane(this.device, i, awake));

@@ -310,7 +310,7 @@ export class CudaExecutable implements Executable {
     if (checks) commands.upload(errors.address, staging.address, ERROR_HEADER_BYTES);
     const sources = this.#inputs.encode(
       wave,
-      { staging, offset: STAGING_HEADER_BYTES, device: input, starts, end: inputEnd },
+      { staging, adopted: context.adopted, offset: STAGING_HEADER_BYTES, device: input, starts, end: inputEnd },
       commands,
     );
     const baseOf = (storage: Storage): number => baseIn(layout, weights, storage);

@@ -45,6 +45,7 @@ export class CudaBackend implements Backend {
   readonly #waveBytes: number;
   readonly #stagingBudgetBytes: number;
   readonly #executables = new Set<CudaExecutable>();
+  readonly #adopted = new Set<SharedArrayBuffer>();
   #context: CudaContext;
   #closed = false;
 
@@ -80,8 +81,20 @@ export class CudaBackend implements Backend {
     if (this.#context.failure !== undefined && !this.#closed) {
       this.#context.close();
       this.#context = this.#open();
+      for (const memory of this.#adopted) this.#context.adopted.adopt(memory);
     }
     return this.#context;
+  }
+
+  adopt(memory: SharedArrayBuffer): void {
+    if (this.#closed) return;
+    this.#adopted.add(memory);
+    if (this.#context.failure === undefined) this.#context.adopted.adopt(memory);
+  }
+
+  disown(memory: SharedArrayBuffer): void {
+    this.#adopted.delete(memory);
+    if (!this.#closed && this.#context.failure === undefined) this.#context.adopted.disown(memory);
   }
 
   get waveBytes(): number {

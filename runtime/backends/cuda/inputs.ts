@@ -6,14 +6,23 @@ import { allocate, type TensorData } from '../../graph/dtype.js';
 import type { Wave } from '../backend.js';
 import { keepsBytes, writeToDevice } from '../common/transfer.js';
 import type { Pinned } from './addon.js';
+import type { AdoptedMemory } from './adopted.js';
 import type { CommandList } from './commands.js';
 
 /** Bytes of inputs that are worth a copy to the device of their own, which runs while a thread stages the next. */
 const UPLOAD_BYTES = 2 ** 19;
 
+/**
+ * Bytes of an input in adopted memory that the device fetches by itself. Each such copy takes it some 2.5 us before it begins,
+ * as long as it takes for 128 KiB: fewer are staged among the others, unless few queries are in the wave.
+ */
+const FETCHED_BYTES = { few: 2 ** 15, many: 2 ** 17 };
+const FEW_QUERIES = 2;
+
 /** Where a wave's inputs are staged and where they go, each at its place in `starts`, in bytes. */
 export interface InputPlaces {
   readonly staging: Pinned;
+  readonly adopted: AdoptedMemory;
   /** Of the inputs in staging memory. */
   readonly offset: number;
   readonly device: number;
@@ -36,7 +45,8 @@ function goneError(name: string): BraidError {
 
 /**
  * The inputs of a plan's waves on their way to the device. A thread of the addon copies them out of the callers' arrays, so
- * that these can be detached or resized at any time between: their query fails then, and no other.
+ * that these can be detached or resized at any time between: their query fails then, and no other. What lies in adopted memory
+ * the device fetches itself.
  */
 export class WaveInputs {
   readonly #plan: Plan;
@@ -88,9 +98,10 @@ export class WaveInputs {
 
   /** Appends what brings the inputs to the device. What has to be widened is staged here and now. */
   encode({ queries }: Wave, places: InputPlaces, commands: CommandList): Sources {
-    const { staging, offset, device, starts, end } = places;
+    const { staging, adopted, offset, device, starts, end } = places;
     const arrays: TensorData[] = [];
     const owners: number[] = [];
+    const fetchedBytes = queries.length <= FEW_QUERIES ? FETCHED_BYTES.few : FETCHED_BYTES.many;
     let sent = 0;
     const send = (to: number): void => {
       if (to > sent) commands.upload(device + sent, staging.address + offset + sent, to - sent);
@@ -102,7 +113,12 @@ export class WaveInputs {
       let at = offset + starts[i]!;
       for (let q = 0; q < queries.length; q++) {
         const data = queries[q]!.inputs[i]!;
-        if (!isCopied) writeToDevice(dtype, data, staging.buffer, at);
+        const fetched = isCopied && data.byteLength >= fetchedBytes ? adopted.addressOf(data) : undefined;
+        if (fetched !== undefined) {
+          send(at - offset);
+          commands.upload(device + at - offset, fetched, data.byteLength);
+          sent += data.byteLength;
+        } else if (!isCopied) writeToDevice(dtype, data, staging.buffer, at);
         else if (data.length > 0) {
           commands.copy(staging.address + at, arrays.length, data.byteLength);
           arrays.push(data);

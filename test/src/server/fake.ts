@@ -4,6 +4,7 @@ import { sizeOf, tensor, type Tensor } from '../../../runtime/graph/tensor.js';
 import type {
   DeviceInfo,
   Engine,
+  LentMemory,
   LoadOptions,
   LoadReport,
   Model,
@@ -13,6 +14,7 @@ import type {
   TensorInput,
   TensorSpec,
 } from '../../../src/api.js';
+import { SharedPool } from '../../../src/lending.js';
 
 /** Ids of the fake model lie below this. */
 export const TABLE_ROWS = 1000;
@@ -170,6 +172,7 @@ export class FakeEngine implements Engine {
   readonly loads: { source: ModelSource; options: LoadOptions }[] = [];
   readonly models = new Map<string, FakeModel>();
   closed = false;
+  readonly #pool = new SharedPool();
   /** Loads wait for it. */
   hold: Promise<void> = Promise.resolve();
 
@@ -184,6 +187,10 @@ export class FakeEngine implements Engine {
     const model = new FakeModel(name, options.precision ? ['weights stored in fewer bits'] : []);
     this.models.set(name, model);
     return model;
+  }
+
+  lend(bytes: number): LentMemory {
+    return this.#pool.lend(bytes);
   }
 
   loadReport(): Promise<LoadReport> {

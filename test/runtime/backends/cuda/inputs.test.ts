@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { compile, GraphBuilder, type Plan } from '../../../../runtime/index.js';
+import { AdoptedMemory } from '../../../../runtime/backends/cuda/adopted.js';
+import type { NativeDevice } from '../../../../runtime/backends/cuda/addon.js';
 import { CommandList, OPERATIONS } from '../../../../runtime/backends/cuda/commands.js';
 import { WaveInputs } from '../../../../runtime/backends/cuda/inputs.js';
 import type { Wave } from '../../../../runtime/backends/backend.js';
@@ -24,6 +26,13 @@ function waveOf(...rows: number[]): Wave {
   };
 }
 
+/** Memory whose pages begin at the next multiple of 4,096 behind 10 bytes, and at an address that says nothing of that. */
+const device: Pick<NativeDevice, 'adopt' | 'disown'> = {
+  adopt: ({ byteLength }) => ({ address: 2 ** 40, offset: 4086, bytes: 4096 * Math.floor((byteLength - 4086) / 4096) }),
+  disown: () => {},
+};
+const none = new AdoptedMemory(device as NativeDevice);
+
 describe('WaveInputs', () => {
   const inputs = new WaveInputs(plan());
 
@@ -46,7 +55,11 @@ describe('WaveInputs', () => {
     const wave = waveOf(2, 1);
     const commands = new CommandList();
     const staging = { buffer: new ArrayBuffer(4096), address: 10_000 };
-    const sources = inputs.encode(wave, { staging, offset: 256, device: 50_000, starts: [0, 512], end: 560 }, commands);
+    const sources = inputs.encode(
+      wave,
+      { staging, adopted: none, offset: 256, device: 50_000, starts: [0, 512], end: 560 },
+      commands,
+    );
     expect([...commands.numbers.subarray(0, commands.count)]).toEqual(
       [
         [OPERATIONS.copy, 10_256, 0, 32],
@@ -66,7 +79,7 @@ describe('WaveInputs', () => {
     const staging = { buffer: new ArrayBuffer(256 + 32 * rows), address: 10_000 };
     inputs.encode(
       waveOf(rows),
-      { staging, offset: 256, device: 2 ** 30, starts: [0, 16 * rows], end: 32 * rows },
+      { staging, adopted: none, offset: 256, device: 2 ** 30, starts: [0, 16 * rows], end: 32 * rows },
       commands,
     );
     expect([...commands.numbers.subarray(4, commands.count)]).toEqual(
@@ -75,5 +88,46 @@ describe('WaveInputs', () => {
         [OPERATIONS.upload, 2 ** 30 + 16 * rows, 10_256 + 16 * rows, 16 * rows],
       ].flat(),
     );
+  });
+
+  it('lets the device fetch what lies in adopted memory, if it is much', () => {
+    const rows = 2 ** 13;
+    const bytes = 16 * rows;
+    const memory = new SharedArrayBuffer(2 * bytes + 3 * 4096);
+    const adopted = new AdoptedMemory(device as NativeDevice);
+    adopted.adopt(memory);
+    const small = new Uint8Array(4 * rows);
+    const queryOf = (x: Float32Array, n: number) => ({ rows: n, firstRow: 0, inputs: [x, small.subarray(0, 4 * n)] });
+    const encode = (...queries: ReturnType<typeof queryOf>[]): number[][] => {
+      const total = queries.reduce((n, q) => n + q.rows, 0);
+      const commands = new CommandList();
+      const staging = { buffer: new ArrayBuffer(256 + 32 * total), address: 10_000 };
+      const starts = [0, 16 * total];
+      const places = { staging, adopted, offset: 256, device: 2 ** 30, starts, end: 32 * total };
+      inputs.encode({ bindings: new Map([['rows', total]]), queries }, places, commands);
+      const list: number[][] = [];
+      for (let at = 0; at < commands.count; at += 4) list.push([...commands.numbers.subarray(at, at + 4)]);
+      return list;
+    };
+    const inside = new Float32Array(memory, 4096, 4 * rows);
+    const atTheEnd = new Float32Array(memory, 4096 + bytes, 4 * rows);
+    const own = new Float32Array(4 * rows);
+    const fetch = (to: number, from: number): number[] => [OPERATIONS.upload, 2 ** 30 + to, 2 ** 40 + from, bytes];
+    const small2 = [OPERATIONS.upload, 2 ** 30 + bytes, 10_256 + bytes, bytes];
+    expect(encode(queryOf(inside, rows))).toEqual([fetch(0, 10), small2]);
+    // Among others that are copied, which are sent up to it and from behind it on.
+    expect(encode(queryOf(own, rows), queryOf(atTheEnd, rows), queryOf(own, rows)).slice(0, 5)).toEqual([
+      [OPERATIONS.copy, 10_256, 0, bytes],
+      [OPERATIONS.upload, 2 ** 30, 10_256, bytes],
+      fetch(bytes, bytes + 10),
+      [OPERATIONS.copy, 10_256 + 2 * bytes, 1, bytes],
+      [OPERATIONS.upload, 2 ** 30 + 2 * bytes, 10_256 + 2 * bytes, 4 * bytes],
+    ]);
+    // Not as a whole on its pages, too little, or not any more.
+    const before = new Float32Array(memory, 4080, 4 * rows);
+    expect(encode(queryOf(before, rows))[0]).toEqual([OPERATIONS.copy, 10_256, 0, bytes]);
+    expect(encode(queryOf(inside.subarray(0, 4), 1))[0]).toEqual([OPERATIONS.copy, 10_256, 0, 16]);
+    adopted.disown(memory);
+    expect(encode(queryOf(inside, rows))[0]).toEqual([OPERATIONS.copy, 10_256, 0, bytes]);
   });
 });

@@ -18,6 +18,13 @@ interface Ended {
 interface Report {
   readonly roundTrips: number;
   readonly repeats: { readonly wrong: number; readonly graphs: number };
+  readonly adopts: {
+    readonly same: boolean;
+    readonly pages: number;
+    readonly offset: number;
+    readonly small: string;
+    readonly twice: string;
+  };
   readonly takesOver: boolean;
   readonly shrinks: {
     readonly reason: string;
@@ -55,6 +62,13 @@ describe.skipIf(!existsSync(addon) || !existsSync(driver))('submissions to the C
   // Of 40 lists 20 are one and 10 another; four of each are launched one by one, and so are the 10 that differ.
   it('are graphs where they repeat, whatever is uploaded before them', () => {
     expect(report.repeats).toEqual({ wrong: 0, graphs: 22 });
+  });
+
+  it('read pages that lie in shared memory as a whole, until it is disowned', () => {
+    const { same, pages, offset, small, twice } = report.adopts;
+    expect([same, pages >= 4, offset < 4096]).toEqual([true, true, true]);
+    expect(small).toContain('no page');
+    expect(twice).toContain('not adopted');
   });
 
   it('wait for what another lane has been given before', () => {
