@@ -1,3 +1,5 @@
+import { pauseBriefly } from '../common/pause.js';
+
 /** What takes longer is not hurt by the time that waking takes, in milliseconds. */
 const MOST_MS = 1;
 
@@ -11,6 +13,8 @@ export class Awake {
   #turns = false;
 
   readonly #turn = (): void => {
+    // A turn of the event loop leaves garbage behind, and the end of a wave waits for a turn: a short one.
+    pauseBriefly();
     this.#turns = this.#inFlight > 0 && performance.now() < this.#until;
     if (this.#turns) setImmediate(this.#turn);
   };
