@@ -134,14 +134,13 @@ export class GraphEngine {
     }
   }
 
-  /** Products that the device can do: TF32 has all the bits and all the range of float16. */
+  /** Products that the device can do. */
   #productsFor(wanted: ProductPrecision = 'float32'): { products: ProductPrecision; notices: string[] } {
     const { multipliesHalves, tf32 } = this.#backend.caps;
-    const can = { float32: true, float16: multipliesHalves, tf32: tf32 !== undefined };
+    const can = { float32: true, float16: multipliesHalves || tf32 !== undefined, tf32: tf32 !== undefined };
     if (can[wanted]) return { products: wanted, notices: [] };
-    const products = wanted === 'float16' && can.tf32 ? 'tf32' : 'float32';
-    const notice = `products of ${wanted} were asked for; this device has none, and computes them in ${products}`;
-    return { products, notices: [notice] };
+    const notice = `products of ${wanted} were asked for; this device has none, and computes them in float32`;
+    return { products: 'float32', notices: [notice] };
   }
 
   /**

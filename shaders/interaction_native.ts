@@ -26,13 +26,13 @@ export const VECTOR_FIELDS = [
 ] as const;
 
 /**
- * The interaction on the matrix units of CUDA, in TF32. Bindings: vectors, places, then with `tables` the indices of all and
+ * The interaction on the matrix units of CUDA, in TF32, or in float16 with `halves`. Bindings: vectors, places, then with `tables` the indices of all and
  * the tables; undefined where a warp cannot take a row.
  */
 export function nativeInteraction(
   { vectors, width, copies, columns, aligned }: Omit<InteractionOptions, 'inHalves' | 'outHalves'>,
   tables: InteractionTables | undefined,
-  workgroupBytes: number,
+  { workgroupBytes, halves }: { readonly workgroupBytes: number; readonly halves: boolean },
 ): WebGpuProgram | undefined {
   const { count, ids } = tables ?? { count: 0, ids: 'i64' };
   const warpBytes = 4 * (vectors * (width + 4) + 4 * Math.ceil(columns / 4));
@@ -53,9 +53,9 @@ ${each((i) => declareStorage(3 + i, `ids${i}`, ids, 'read'))}
 ${each((i) => declareStorage(3 + count + i, `table${i}`, 'f32', 'read'))}
 ${declareStorage(3 + 2 * count, 'out', 'f32', 'read_write')}
 ${tables ? ERROR_BUFFER(4 + 2 * count) : ''}`;
-  const sizes = [vectors, width, columns, copies, count, ids === 'i64', warps];
+  const sizes = [vectors, width, columns, copies, count, ids === 'i64', warps, halves];
   return {
-    key: `Interaction_units_${vectors}x${width}_c${copies}_${columns}${tables ? `_t${count}_${ids}` : ''}`,
+    key: `Interaction_units_${vectors}x${width}_c${copies}_${columns}${tables ? `_t${count}_${ids}` : ''}${halves ? '_float16' : ''}`,
     source,
     fields,
     reportsErrors: tables !== undefined,

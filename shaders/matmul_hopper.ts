@@ -1,7 +1,7 @@
 import { declarations, storeAll, type Parts } from './matmul_parts.js';
 import type { NativeEntry } from './program.js';
 
-/** A tile on the matrix units of compute capability 9.0, in TF32; native/kernels/matmul_hopper.cuh. */
+/** A tile on the matrix units of compute capability 9.0, in TF32 or float16; native/kernels/matmul_hopper.cuh. */
 export interface HopperTile {
   readonly kind: 'hopper';
   /** A multiple of 64: what a group of four warps makes. */
@@ -15,21 +15,23 @@ export interface HopperTile {
   readonly residents: number;
   /** Whether rows of A begin on multiples of 4. B's columns do. */
   readonly inFours: boolean;
+  /** B is stored as float16, and A rounded to it. */
+  readonly halves: boolean;
 }
 
 const GROUP_ROWS = 64;
 const GROUP_THREADS = 128;
-/** Bytes along k of a line in shared memory, and where stages begin. */
+/** Bytes along k of a line of B in shared memory, and where stages begin. */
 const [LINE_BYTES, ALIGNMENT] = [128, 1024];
 
 /** Bytes of shared memory. */
-export function hopperTileBytes({ tileM, tileN, slices, stages }: HopperTile): number {
-  return stages * slices * (tileM + tileN) * LINE_BYTES + ALIGNMENT;
+export function hopperTileBytes({ tileM, tileN, slices, stages, halves }: HopperTile): number {
+  return stages * slices * ((halves ? 2 : 1) * tileM + tileN) * LINE_BYTES + ALIGNMENT;
 }
 
 /** The module around the kernel: `store` finishes and stores four neighbours of a row, or two, and those 8 rows below. */
 export function hopperMatMul(tile: HopperTile, parts: Parts): { shape: string; source: string; native: NativeEntry } {
-  const { tileM, tileN, slices, stages, residents, inFours } = tile;
+  const { tileM, tileN, slices, stages, residents, inFours, halves } = tile;
   const groups = tileM / GROUP_ROWS;
   const { vectors } = parts;
   const results = vectors
@@ -47,7 +49,7 @@ ${storeAll(results, parts)}
     source,
     native: {
       header: 'matmul_hopper.cuh',
-      call: `HopperTile<${groups}, ${tileN}, ${slices}, ${stages}, ${inFours}, ${vectors}>::run(kernel)`,
+      call: `HopperTile<${groups}, ${tileN}, ${slices}, ${stages}, ${inFours}, ${vectors}, ${halves}>::run(kernel)`,
       threads: GROUP_THREADS * groups * slices,
       residents,
       sharedBytes: hopperTileBytes(tile),

@@ -13,6 +13,8 @@ export interface NativeOptions extends PerceptronForm {
   readonly outFours: boolean;
   /** Rows of a block. */
   readonly rows: number;
+  /** Products are of float16, else of TF32. */
+  readonly halves: boolean;
 }
 
 /** Most features, hidden columns and results whose places a warp's registers and a block's memory hold. */
@@ -54,9 +56,9 @@ export function fitsUnits(layers: LayerSizes, normalizes: boolean, workgroupByte
   return isHidden && isEven && isSmall && 4 * unitsLayout(layers, normalizes).total <= workgroupBytes;
 }
 
-/** A layer or two on the matrix units of CUDA, in TF32. Operations and memory as of perceptron(), weights once a block. */
+/** A layer or two on the matrix units of CUDA, in TF32 or float16. Operations and memory as of perceptron(), weights once a block. */
 export function nativePerceptron(options: NativeOptions): WebGpuProgram {
-  const { layers, hasAddend, finish, normalizes, rank, rows, outFours } = options;
+  const { layers, hasAddend, finish, normalizes, rank, rows, outFours, halves } = options;
   const form = { layers, hasAddend, normalizes, rank, ...(finish ? { finish } : {}) };
   const fields = perceptronFields(form);
   const others = (finish?.others ?? []).map((_, i) => `other${i}`);
@@ -88,11 +90,11 @@ ${put}
   const hidden = layers.length > 1 ? layers[0]!.n : 0;
   const native = {
     header: 'perceptron.cuh',
-    call: `NativePerceptron<${layers[0]!.k}, ${hidden}, ${layers.at(-1)!.n}, ${warps}, ${parts}, ${normalizes}>::run(kernel)`,
+    call: `NativePerceptron<${layers[0]!.k}, ${hidden}, ${layers.at(-1)!.n}, ${warps}, ${parts}, ${normalizes}, ${halves}>::run(kernel)`,
     threads: nativeThreads(rows),
     residents: 1,
     sharedBytes: 4 * unitsLayout(layers, normalizes).total,
   };
-  const key = `PerceptronUnits_${perceptronName(form)}${outFours ? '_out4' : ''}_${rows}`;
+  const key = `PerceptronUnits_${perceptronName(form)}${outFours ? '_out4' : ''}_${rows}${halves ? '_float16' : ''}`;
   return { key, source, fields, reportsErrors: false, native };
 }

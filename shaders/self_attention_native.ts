@@ -18,7 +18,7 @@ export const NATIVE_SEQUENCES = WARPS;
 /** Blocks that fill any device, each of which reads all weights. */
 export const NATIVE_BLOCKS = MULTIPROCESSORS * RESIDENTS;
 
-/** Whether matrix units of CUDA take such an attention, in TF32. */
+/** Whether matrix units of CUDA take such an attention. */
 export function fitsSelfAttention({ length, features, heads, width, valueWidth }: SelfAttentionForm): boolean {
   const isHead = width === WIDTH && valueWidth === WIDTH && heads % 2 === 0;
   return isHead && features % 16 === 0 && features <= MOST_FEATURES && length <= MOST_PLACES;
@@ -55,8 +55,8 @@ export function nativeAttentionLayout(form: SelfAttentionForm): NativeAttentionL
   };
 }
 
-/** The same as shaders/self_attention.ts on matrix units: features of a place lie in fours. */
-export function nativeSelfAttention(form: SelfAttentionForm): WebGpuProgram {
+/** The same as shaders/self_attention.ts on matrix units, in TF32, or in float16 with `halves`: features of a place lie in fours. */
+export function nativeSelfAttention(form: SelfAttentionForm, halves: boolean): WebGpuProgram {
   const { length, features, heads } = form;
   const fields = [
     'sequences',
@@ -75,13 +75,13 @@ ${declareStorage(1, 'x', 'f32', 'read')}
 ${declareStorage(2, 'weights', 'f32', 'read')}
 ${declareStorage(3, 'out', 'f32', 'read_write')}`;
   return {
-    key: `SelfAttention_units_${length}x${features}_${heads}x${form.width}`,
+    key: `SelfAttention_units_${length}x${features}_${heads}x${form.width}${halves ? '_float16' : ''}`,
     source,
     fields,
     reportsErrors: false,
     native: {
       header: 'self_attention.cuh',
-      call: `UnitSelfAttention<${length}, ${features}, ${heads}, ${WARPS}>::run(kernel)`,
+      call: `UnitSelfAttention<${length}, ${features}, ${heads}, ${WARPS}, ${halves}>::run(kernel)`,
       threads: 32 * WARPS,
       residents: RESIDENTS,
       sharedBytes: 4 * nativeAttentionLayout(form).total,

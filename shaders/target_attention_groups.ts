@@ -23,12 +23,18 @@ interface Cut {
 }
 
 /** How a block is dealt to rows, and its shared memory: native/kernels/target_attention_groups.cuh lays it out. */
-function cutOf(options: TargetAttentionOptions, sources: number, workgroupBytes: number): Cut | undefined {
+function cutOf(
+  options: TargetAttentionOptions,
+  sources: number,
+  { workgroupBytes, halves }: { readonly workgroupBytes: number; readonly halves: boolean },
+): Cut | undefined {
   const { width, length, second } = options;
   const [firstN, secondN] = [multiple(firstColumns(options), 16), multiple(second, 16)];
   const groups = Math.ceil(length / KEYS_OF_GROUP);
   const shares = Math.max(1, Math.floor((GROUP * groups) / (width / 4)));
-  const weights = 2 * multiple(width, 32) * firstN + multiple(firstN, 32) * secondN + 2 * secondN;
+  // Words along k of a column's weights, in lines of 32.
+  const words = (k: number): number => 32 * Math.ceil(k / (halves ? 64 : 32));
+  const weights = 2 * words(width) * firstN + words(firstN) * secondN + 2 * secondN;
   const team =
     length * (width + 4) + width + firstN + multiple(length, 4) + shares * width + multiple(sources * length, 4);
   // The units want their operands at multiples of 1024 bytes.
@@ -87,21 +93,21 @@ ${each((i) => `size = blocks[z].table${i}_size; row_runs = blocks[z].table${i}_r
 }
 
 /**
- * Attention to a target on the matrix units of CUDA, by groups of warps, in TF32. Bindings: keys, parameters, the line of the
+ * Attention to a target on the matrix units of CUDA, by groups of warps, in TF32, or in float16 with `halves`. Bindings: keys, parameters, the line of the
  * first layer, the target, others; with `tables`, the first of them in place of the keys, then behind the others the
  * indices of all and the other tables. Undefined where a block cannot take a row.
  */
 export function groupedTargetAttention(
   options: TargetAttentionOptions,
   tables: readonly KeyTable[],
-  workgroupBytes: number,
+  units: { readonly workgroupBytes: number; readonly halves: boolean },
 ): WebGpuProgram | undefined {
   const { width, length, first, second, finish } = options;
   const columns = firstColumns(options);
   const sources = tables.length;
   if (width % 8 !== 0 || length > KEYS_OF_GROUP * MOST_GROUPS || columns > MOST_FIRST || second > MOST_SECOND)
     return undefined;
-  const cut = cutOf(options, sources, workgroupBytes);
+  const cut = cutOf(options, sources, units);
   if (!cut) return undefined;
   const fields = [...attentionFields(options), ...lookupFields(sources)];
   const operands = Math.max(0, 2 * sources - 1);
@@ -118,9 +124,9 @@ ${elementFunctions(options)}`;
     sources > 0
       ? tables.map((_, i) => sourceOf(i)).join(', ')
       : '{(const f32 *)kernel.keys.data + kernel.blocks[blockIdx.z].k_start, 0, 0}';
-  const sizes = [length, width, first, columns, second, sources, cut.groups, cut.teams];
+  const sizes = [length, width, first, columns, second, sources, cut.groups, cut.teams, units.halves];
   return {
-    key: `TargetAttention_groups_${attentionName(options)}${tables.map(({ ids }) => `_${ids}`).join('')}`,
+    key: `TargetAttention_groups_${attentionName(options)}${tables.map(({ ids }) => `_${ids}`).join('')}${units.halves ? '_float16' : ''}`,
     source,
     fields,
     reportsErrors: sources > 0,

@@ -50,10 +50,10 @@ fn finish_score(z: u32, row: u32, key: u32, score: f32) -> f32 { return ${finish
 /** Registers hold 16 keys' hidden layers: most columns of each. */
 const [MOST_FIRST, MOST_SECOND] = [128, 64];
 
-/** Attention to a target on the matrix units of CUDA, in TF32; undefined where a block cannot take a row. */
+/** Attention to a target on the matrix units of CUDA, in TF32, or in float16 with `halves`; undefined where a block cannot take a row. */
 export function nativeTargetAttention(
   options: TargetAttentionOptions,
-  workgroupBytes: number,
+  { workgroupBytes, halves }: { readonly workgroupBytes: number; readonly halves: boolean },
 ): WebGpuProgram | undefined {
   const { width, length, first, second } = options;
   const columns = firstColumns(options);
@@ -64,10 +64,16 @@ export function nativeTargetAttention(
 ${elementFunctions(options)}`;
   const native: NativeEntry = {
     header: 'target_attention.cuh',
-    call: `TargetAttention<${length}, ${width}, ${first}, ${columns}, ${second}>::run(kernel, {${placesOf(options).join(', ')}})`,
+    call: `TargetAttention<${length}, ${width}, ${first}, ${columns}, ${second}, ${halves}>::run(kernel, {${placesOf(options).join(', ')}})`,
     threads: THREADS,
     residents: 2,
     sharedBytes,
   };
-  return { key: `TargetAttention_tf32_${attentionName(options)}`, source, fields, reportsErrors: false, native };
+  return {
+    key: `TargetAttention_${halves ? 'float16' : 'tf32'}_${attentionName(options)}`,
+    source,
+    fields,
+    reportsErrors: false,
+    native,
+  };
 }

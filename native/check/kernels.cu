@@ -34,9 +34,10 @@ struct ProductKernel {
 
 template <class Tile> __global__ void __launch_bounds__(Tile::threads) product(ProductKernel kernel) { Tile::run(kernel); }
 
-template __global__ void product<TensorTile<128, 128, 64, 32, 3, Loads::Along, Loads::Across>>(ProductKernel);
-template __global__ void product<TensorTile<64, 64, 32, 32, 3, Loads::WordsAlong, Loads::WordsAcross>>(ProductKernel);
-template __global__ void product<TensorTile<128, 64, 32, 32, 2, Loads::Along, Loads::Along>>(ProductKernel);
+template __global__ void product<TensorTile<128, 128, 64, 32, 3, Loads::Along, Loads::Across, false>>(ProductKernel);
+template __global__ void product<TensorTile<64, 64, 32, 32, 3, Loads::WordsAlong, Loads::WordsAcross, true>>(ProductKernel);
+template __global__ void product<TensorTile<128, 64, 32, 32, 2, Loads::Along, Loads::Along, false>>(ProductKernel);
+template __global__ void product<TensorTile<128, 128, 64, 32, 3, Loads::Along, Loads::Along, true>>(ProductKernel);
 
 // Only 9.0 has what these multiply with.
 template <class Tile> __global__ void __launch_bounds__(Tile::threads) groups(ProductKernel kernel) {
@@ -45,10 +46,14 @@ template <class Tile> __global__ void __launch_bounds__(Tile::threads) groups(Pr
 #endif
 }
 
-template __global__ void groups<HopperTile<2, 256, 1, 4, true, true>>(ProductKernel);
-template __global__ void groups<HopperTile<1, 128, 1, 4, false, true>>(ProductKernel);
-template __global__ void groups<HopperTile<1, 64, 1, 4, true, false>>(ProductKernel);
-template __global__ void groups<HopperTile<1, 32, 4, 4, true, false>>(ProductKernel);
+template __global__ void groups<HopperTile<2, 256, 1, 4, true, true, false>>(ProductKernel);
+template __global__ void groups<HopperTile<1, 128, 1, 4, false, true, false>>(ProductKernel);
+template __global__ void groups<HopperTile<1, 64, 1, 4, true, false, false>>(ProductKernel);
+template __global__ void groups<HopperTile<1, 32, 4, 4, true, false, false>>(ProductKernel);
+template __global__ void groups<HopperTile<2, 256, 1, 3, true, true, true>>(ProductKernel);
+template __global__ void groups<HopperTile<1, 128, 1, 3, false, true, true>>(ProductKernel);
+template __global__ void groups<HopperTile<1, 64, 1, 3, true, false, true>>(ProductKernel);
+template __global__ void groups<HopperTile<1, 32, 2, 4, true, false, true>>(ProductKernel);
 
 struct PerceptronParameters {
   u32 m, weights_start;
@@ -69,8 +74,9 @@ template <class Layers> __global__ void __launch_bounds__(Layers::threads) perce
   Layers::run(kernel);
 }
 
-template __global__ void perceptron<NativePerceptron<64, 256, 64, 8, 2, true>>(PerceptronKernel);
-template __global__ void perceptron<NativePerceptron<64, 0, 64, 4, 1, false>>(PerceptronKernel);
+template __global__ void perceptron<NativePerceptron<64, 256, 64, 8, 2, true, false>>(PerceptronKernel);
+template __global__ void perceptron<NativePerceptron<64, 0, 64, 4, 1, false, false>>(PerceptronKernel);
+template __global__ void perceptron<NativePerceptron<64, 256, 64, 8, 2, true, true>>(PerceptronKernel);
 
 struct ShortAttentionParameters {
   u32 count, k_step, v_step;
@@ -138,9 +144,12 @@ struct SelfAttentionKernel {
   Writing<f32> out;
 };
 
-__global__ void __launch_bounds__(128, 3) selfAttention(SelfAttentionKernel kernel) {
-  UnitSelfAttention<21, 64, 8, 4>::run(kernel);
+template <bool halves> __global__ void __launch_bounds__(128, 3) selfAttention(SelfAttentionKernel kernel) {
+  UnitSelfAttention<21, 64, 8, 4, halves>::run(kernel);
 }
+
+template __global__ void selfAttention<false>(SelfAttentionKernel);
+template __global__ void selfAttention<true>(SelfAttentionKernel);
 
 typedef array<vec4<u32>, 7> List;
 struct InteractionParameters {
@@ -159,12 +168,16 @@ struct InteractionKernel {
 struct OperandPlace { const void *data; unsigned long long bytes; };
 struct OperandPlaces { OperandPlace at[54]; };
 
+template <bool halves>
 __global__ void __launch_bounds__(448, 1) interaction(InteractionKernel kernel, const __grid_constant__ OperandPlaces places) {
-  UnitInteraction<27, 128, 479, 1, 26, true, 14>::run(kernel, places.at);
+  UnitInteraction<27, 128, 479, 1, 26, true, 14, halves>::run(kernel, places.at);
 }
 
+template __global__ void interaction<false>(InteractionKernel, const __grid_constant__ OperandPlaces);
+template __global__ void interaction<true>(InteractionKernel, const __grid_constant__ OperandPlaces);
+
 __global__ void __launch_bounds__(512, 1) interactionOfVectors(InteractionKernel kernel, const __grid_constant__ OperandPlaces places) {
-  UnitInteraction<9, 24, 37, 0, 0, false, 16>::run(kernel, places.at);
+  UnitInteraction<9, 24, 37, 0, 0, false, 16, false>::run(kernel, places.at);
 }
 
 struct AttentionParameters {
@@ -189,22 +202,31 @@ struct LookingUpKernel : AttentionKernel {
   BRAID_DEVICE u32 find_row(u32, u32, u32, u32, vec2<u32> id) const { return id.y == 0 && id.x < 1000 ? id.x : 0xffffffffu; }
 };
 
-__global__ void __launch_bounds__(512, 1) attentionByGroups(LookingUpKernel kernel) {
+template <bool halves> __global__ void __launch_bounds__(512, 1) attentionByGroups(LookingUpKernel kernel) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   const KeySource from[] = {{(const f32 *)kernel.keys.data, 64, 0}, {(const f32 *)kernel.keys.data + 64000, 64, 64}};
-  GroupedTargetAttention<100, 128, 80, 80, 40, 2, 2, 2>::run(kernel, {0, 1, 2, 3, 4, 5}, from);
+  GroupedTargetAttention<100, 128, 80, 80, 40, 2, 2, 2, halves>::run(kernel, {0, 1, 2, 3, 4, 5}, from);
 #endif
 }
 
-__global__ void __launch_bounds__(512, 1) attentionOfKeys(AttentionKernel kernel) {
+template __global__ void attentionByGroups<false>(LookingUpKernel);
+template __global__ void attentionByGroups<true>(LookingUpKernel);
+
+template <bool halves> __global__ void __launch_bounds__(512, 1) attentionOfKeys(AttentionKernel kernel) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   const KeySource from[] = {{(const f32 *)kernel.keys.data, 0, 0}};
-  GroupedTargetAttention<50, 40, 36, 40, 15, 0, 1, 4>::run(kernel, {0, 1, 2, 3, 4, 5}, from);
+  GroupedTargetAttention<50, 40, 36, 40, 15, 0, 1, 4, halves>::run(kernel, {0, 1, 2, 3, 4, 5}, from);
 #endif
 }
 
-__global__ void __launch_bounds__(256) attention(AttentionKernel kernel) {
-  TargetAttention<100, 128, 80, 80, 40>::run(kernel, {0, 1, 2, 3, 4, 5});
+template __global__ void attentionOfKeys<false>(AttentionKernel);
+template __global__ void attentionOfKeys<true>(AttentionKernel);
+
+template <bool halves> __global__ void __launch_bounds__(256) attention(AttentionKernel kernel) {
+  TargetAttention<100, 128, 80, 80, 40, halves>::run(kernel, {0, 1, 2, 3, 4, 5});
 }
+
+template __global__ void attention<false>(AttentionKernel);
+template __global__ void attention<true>(AttentionKernel);
 
 } // namespace wgsl

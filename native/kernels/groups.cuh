@@ -1,6 +1,6 @@
-// Matrix units of compute capability 9.0, by groups of four warps: products of 64 lines with TF32 operands and float32 sums.
-// The second operand lies in shared memory, the first there or in registers. The units drop the bits of float32 that TF32 has
-// not.
+// Matrix units of compute capability 9.0, by groups of four warps: products of 64 lines with operands in TF32 or float16
+// and float32 sums. The second operand lies in shared memory, the first there or in registers. The units drop the bits of
+// float32 that TF32 has not.
 #pragma once
 
 #include "tensor.cuh"
@@ -65,28 +65,35 @@ BRAID_DEVICE void multiplyGroup(f32 (&c)[128], u64 a, u64 b) {
   BRAID_MULTIPLY_GROUP("256", BRAID_NAMES_128, "%128, %129", BRAID_SUMS_64(0), BRAID_SUMS_64(64));
 }
 
-// As above, the first operand in registers: a warp's 16 lines of 8 along k, a lane's as `multiply` in tensor.cuh has them. They
-// may not change until their group is awaited.
+// As above, the first operand in registers: a warp's 16 lines of 8 along k, a lane's as `multiply` in tensor.cuh has them, or
+// of 16 in float16, as `multiplyHalves` has them. They may not change until their group is awaited.
 #define BRAID_NAMES_8 "%0, %1, %2, %3, %4, %5, %6, %7"
 #define BRAID_NAMES_24 BRAID_NAMES_16 ", %16, %17, %18, %19, %20, %21, %22, %23"
 #define BRAID_NAMES_40 BRAID_NAMES_32 ", %32, %33, %34, %35, %36, %37, %38, %39"
 #define BRAID_NAMES_48 BRAID_NAMES_40 ", %40, %41, %42, %43, %44, %45, %46, %47"
 #define BRAID_NAMES_56 BRAID_NAMES_48 ", %48, %49, %50, %51, %52, %53, %54, %55"
 #define BRAID_SUMS_8(i) BRAID_SUMS_4(i), BRAID_SUMS_4(i + 4)
-#define BRAID_MULTIPLY_HELD(columns, names, factors, ...) \
-  BRAID_DEVICE void multiplyGroup(f32 (&c)[columns / 2], const u32 (&a)[4], u64 b) { \
-    asm volatile("{ .reg .pred p; setp.ne.b32 p, 1, 0; wgmma.mma_async.sync.aligned.m64n" #columns \
-                 "k8.f32.tf32.tf32 {" names "}, " factors ", p, 1, 1; }" \
+#define BRAID_MULTIPLY_HELD(function, type, columns, names, factors, ...) \
+  BRAID_DEVICE void function(f32 (&c)[columns / 2], const u32 (&a)[4], u64 b) { \
+    asm volatile("{ .reg .pred p; setp.ne.b32 p, 1, 0; wgmma.mma_async.sync.aligned.m64n" #columns type \
+                 "{" names "}, " factors ", p, 1, 1" BRAID_TURNED_##function "; }" \
                  : __VA_ARGS__ \
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b)); \
   }
-BRAID_MULTIPLY_HELD(16, BRAID_NAMES_8, "{%8, %9, %10, %11}, %12", BRAID_SUMS_8(0))
-BRAID_MULTIPLY_HELD(32, BRAID_NAMES_16, "{%16, %17, %18, %19}, %20", BRAID_SUMS_16(0))
-BRAID_MULTIPLY_HELD(48, BRAID_NAMES_24, "{%24, %25, %26, %27}, %28", BRAID_SUMS_16(0), BRAID_SUMS_8(16))
-BRAID_MULTIPLY_HELD(64, BRAID_NAMES_32, "{%32, %33, %34, %35}, %36", BRAID_SUMS_16(0), BRAID_SUMS_16(16))
-BRAID_MULTIPLY_HELD(80, BRAID_NAMES_40, "{%40, %41, %42, %43}, %44", BRAID_SUMS_16(0), BRAID_SUMS_16(16), BRAID_SUMS_8(32))
-BRAID_MULTIPLY_HELD(96, BRAID_NAMES_48, "{%48, %49, %50, %51}, %52", BRAID_SUMS_16(0), BRAID_SUMS_16(16), BRAID_SUMS_16(32))
-BRAID_MULTIPLY_HELD(112, BRAID_NAMES_56, "{%56, %57, %58, %59}, %60", BRAID_SUMS_16(0), BRAID_SUMS_16(16), BRAID_SUMS_16(32), BRAID_SUMS_8(48))
-BRAID_MULTIPLY_HELD(128, BRAID_NAMES_64, "{%64, %65, %66, %67}, %68", BRAID_SUMS_64(0))
+// Of float16 the instruction is told whether the second operand is turned.
+#define BRAID_TURNED_multiplyGroup ""
+#define BRAID_TURNED_multiplyGroupHalves ", 0"
+#define BRAID_MULTIPLY_HELD_ALL(function, type) \
+  BRAID_MULTIPLY_HELD(function, type, 16, BRAID_NAMES_8, "{%8, %9, %10, %11}, %12", BRAID_SUMS_8(0)) \
+  BRAID_MULTIPLY_HELD(function, type, 32, BRAID_NAMES_16, "{%16, %17, %18, %19}, %20", BRAID_SUMS_16(0)) \
+  BRAID_MULTIPLY_HELD(function, type, 48, BRAID_NAMES_24, "{%24, %25, %26, %27}, %28", BRAID_SUMS_16(0), BRAID_SUMS_8(16)) \
+  BRAID_MULTIPLY_HELD(function, type, 64, BRAID_NAMES_32, "{%32, %33, %34, %35}, %36", BRAID_SUMS_16(0), BRAID_SUMS_16(16)) \
+  BRAID_MULTIPLY_HELD(function, type, 80, BRAID_NAMES_40, "{%40, %41, %42, %43}, %44", BRAID_SUMS_16(0), BRAID_SUMS_16(16), BRAID_SUMS_8(32)) \
+  BRAID_MULTIPLY_HELD(function, type, 96, BRAID_NAMES_48, "{%48, %49, %50, %51}, %52", BRAID_SUMS_16(0), BRAID_SUMS_16(16), BRAID_SUMS_16(32)) \
+  BRAID_MULTIPLY_HELD(function, type, 112, BRAID_NAMES_56, "{%56, %57, %58, %59}, %60", BRAID_SUMS_16(0), BRAID_SUMS_16(16), BRAID_SUMS_16(32), BRAID_SUMS_8(48)) \
+  BRAID_MULTIPLY_HELD(function, type, 128, BRAID_NAMES_64, "{%64, %65, %66, %67}, %68", BRAID_SUMS_64(0))
+BRAID_MULTIPLY_HELD_ALL(multiplyGroup, "k8.f32.tf32.tf32 ")
+BRAID_MULTIPLY_HELD_ALL(multiplyGroupHalves, "k16.f32.f16.f16 ")
+BRAID_MULTIPLY_HELD(multiplyGroupHalves, "k16.f32.f16.f16 ", 256, BRAID_NAMES_128, "{%128, %129, %130, %131}, %132", BRAID_SUMS_64(0), BRAID_SUMS_64(64))
 
 } // namespace wgsl

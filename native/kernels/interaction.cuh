@@ -1,4 +1,4 @@
-// The pairwise interaction of a row's vectors on matrix units, in TF32; what it computes is said in shaders/interaction.ts.
+// The pairwise interaction of a row's vectors on matrix units, in TF32 or float16; what it computes is said in shaders/interaction.ts.
 // shaders/interaction_native.ts writes the module around it: parameters, buffers, and where vectors are looked up, `report`.
 #pragma once
 
@@ -9,7 +9,8 @@ namespace wgsl {
 
 // A warp takes a row, whose vectors lie in its shared memory: an operand's lines and columns are the same words of them.
 // Vectors are rows of the `tables` that `source` names, or lie in `x`. Operands: x, places, indices, tables.
-template <int vectors, int width, int columns, int copies, int tables, bool wide, int warps> struct UnitInteraction {
+template <int vectors, int width, int columns, int copies, int tables, bool wide, int warps, bool halves>
+struct UnitInteraction {
   static constexpr int threads = 32 * warps;
   static constexpr int fours = width / 4;
   // Padded so that no two lanes of a load meet in a bank.
@@ -96,12 +97,13 @@ template <int vectors, int width, int columns, int copies, int tables, bool wide
         for (int i = 0; i < parts; i++) {
           loadMatrices(a[i], memory + min(i * 16 + lane % 16, (u32)vectors - 1) * line + lane / 16 * 4 + k);
 #pragma unroll
-          for (int e = 0; e < 4; e++) a[i][e] = tf32(a[i][e]);
+          for (int e = 0; e < 4; e++) a[i][e] = Units<halves>::rounded(a[i][e]);
         }
 #pragma unroll
         for (int i = 0; i < parts; i++)
 #pragma unroll
-          for (int j = 0; j < 2 * i + 2; j++) multiply(c[i * (i + 1) + j], a[i], a[j / 2][j % 2], a[j / 2][j % 2 + 2]);
+          for (int j = 0; j < 2 * i + 2; j++)
+            Units<halves>::multiply(c[i * (i + 1) + j], a[i], a[j / 2][j % 2], a[j / 2][j % 2 + 2]);
       }
 #pragma unroll
       for (int b = 0; b < blocks; b++)

@@ -1,4 +1,4 @@
-// Matrix products on matrix units: C = A B with TF32 operands, rounded to nearest, and float32 sums.
+// Matrix products on matrix units: C = A B with operands in TF32 or float16, rounded to nearest, and float32 sums.
 // shaders/matmul_native.ts writes the module around it: parameters, buffers, and `store`, which finishes an element.
 #pragma once
 
@@ -11,7 +11,8 @@ namespace wgsl {
 enum class Loads { Along, Across, WordsAlong, WordsAcross };
 
 // A tile of tileM x tileN a block, one of warpM x warpN a warp; steps of 32 along k, `stages` of them in shared memory.
-template <int tileM, int tileN, int warpM, int warpN, int stages, Loads loadsA, Loads loadsB> struct TensorTile {
+// `halves`: operands are multiplied in float16.
+template <int tileM, int tileN, int warpM, int warpN, int stages, Loads loadsA, Loads loadsB, bool halves> struct TensorTile {
   static constexpr int tileK = 32;
   static constexpr int warpsN = tileN / warpN;
   static constexpr int threads = 32 * (tileM / warpM) * warpsN;
@@ -75,40 +76,61 @@ template <int tileM, int tileN, int warpM, int warpN, int stages, Loads loadsA, 
       fetchAcross<loadsB == Loads::Across>(to, b.data, first, b.size, b.column, b.row, k0, b.k);
   }
 
-  static BRAID_DEVICE void step(f32 (&c)[partsM][partsN][4], const f32 *a, const f32 *b, u32 warpRow, u32 warpColumn) {
+  // Both operands of 8 along k from kk on.
+  static BRAID_DEVICE void load(u32 (&fa)[partsM][4], u32 (&fb)[partsN][2], const f32 *a, const f32 *b, u32 warpRow,
+                                u32 warpColumn, int kk) {
     u32 lane = threadIdx.x % 32;
 #pragma unroll
-    for (int kk = 0; kk < tileK; kk += 8) {
-      u32 fa[partsM][4];
-      u32 fb[partsN][2];
+    for (int i = 0; i < partsM; i++) {
+      loadMatrices(fa[i], a + (warpRow + i * 16 + lane % 16) * lineA + kk + lane / 16 * 4);
 #pragma unroll
-      for (int i = 0; i < partsM; i++) {
-        loadMatrices(fa[i], a + (warpRow + i * 16 + lane % 16) * lineA + kk + lane / 16 * 4);
+      for (int j = 0; j < 4; j++) fa[i][j] = Units<halves>::rounded(fa[i][j]);
+    }
+    if constexpr (bByColumns) {
 #pragma unroll
-        for (int j = 0; j < 4; j++) fa[i][j] = tf32(fa[i][j]);
+      for (int i = 0; i < partsN; i += 2) {
+        u32 four[4];
+        loadMatrices(four, b + (warpColumn + i * 8 + lane % 8 + lane / 16 * 8) * lineB + kk + lane / 8 % 2 * 4);
+        fb[i][0] = Units<halves>::rounded(four[0]);
+        fb[i][1] = Units<halves>::rounded(four[1]);
+        fb[i + 1][0] = Units<halves>::rounded(four[2]);
+        fb[i + 1][1] = Units<halves>::rounded(four[3]);
       }
-      if constexpr (bByColumns) {
+    } else {
 #pragma unroll
-        for (int i = 0; i < partsN; i += 2) {
-          u32 four[4];
-          loadMatrices(four, b + (warpColumn + i * 8 + lane % 8 + lane / 16 * 8) * lineB + kk + lane / 8 % 2 * 4);
-          fb[i][0] = tf32(four[0]);
-          fb[i][1] = tf32(four[1]);
-          fb[i + 1][0] = tf32(four[2]);
-          fb[i + 1][1] = tf32(four[3]);
-        }
+      for (int i = 0; i < partsN; i++) {
+        const f32 *at = b + (kk + lane % 4) * lineB + warpColumn + i * 8 + lane / 4;
+        fb[i][0] = Units<halves>::rounded(at[0]);
+        fb[i][1] = Units<halves>::rounded(at[4 * lineB]);
+      }
+    }
+  }
+
+  static BRAID_DEVICE void step(f32 (&c)[partsM][partsN][4], const f32 *a, const f32 *b, u32 warpRow, u32 warpColumn) {
+    constexpr int each = halves ? 2 : 1;
+#pragma unroll
+    for (int kk = 0; kk < tileK; kk += 8 * each) {
+      u32 fa[each][partsM][4], fb[each][partsN][2];
+#pragma unroll
+      for (int s = 0; s < each; s++) load(fa[s], fb[s], a, b, warpRow, warpColumn, kk + 8 * s);
+      if constexpr (halves) {
+        u32 lines[partsM][4], columns[partsN][2];
+#pragma unroll
+        for (int i = 0; i < partsM; i++) packLines(lines[i], fa[0][i], fa[1][i]);
+#pragma unroll
+        for (int j = 0; j < partsN; j++)
+#pragma unroll
+          for (int s = 0; s < 2; s++) columns[j][s] = packHalves(fb[s][j][0], fb[s][j][1]);
+#pragma unroll
+        for (int i = 0; i < partsM; i++)
+#pragma unroll
+          for (int j = 0; j < partsN; j++) multiplyHalves(c[i][j], lines[i], columns[j][0], columns[j][1]);
       } else {
 #pragma unroll
-        for (int i = 0; i < partsN; i++) {
-          const f32 *at = b + (kk + lane % 4) * lineB + warpColumn + i * 8 + lane / 4;
-          fb[i][0] = tf32(__float_as_uint(at[0]));
-          fb[i][1] = tf32(__float_as_uint(at[4 * lineB]));
-        }
+        for (int i = 0; i < partsM; i++)
+#pragma unroll
+          for (int j = 0; j < partsN; j++) multiply(c[i][j], fa[0][i], fb[0][j][0], fb[0][j][1]);
       }
-#pragma unroll
-      for (int i = 0; i < partsM; i++)
-#pragma unroll
-        for (int j = 0; j < partsN; j++) multiply(c[i][j], fa[i], fb[j][0], fb[j][1]);
     }
   }
 

@@ -1,7 +1,7 @@
-// Matrix products on the matrix units of compute capability 9.0, by groups of four warps that read both operands from shared
-// memory: C = A B with TF32 operands and float32 sums. The units drop the bits of float32 that TF32 has not; B has been
-// rounded before. shaders/matmul_hopper.ts writes the module around it: parameters, buffers, and `store`, which finishes
-// elements.
+// Matrix products on the matrix units of compute capability 9.0, by groups of four warps: C = A B with operands in TF32, both
+// from shared memory, or in float16, A from registers, and float32 sums. Of TF32 the units drop the bits of float32 that it has
+// not; to float16 A is rounded to nearest on its way to registers. B has been rounded before. shaders/matmul_hopper.ts writes
+// the module around it: parameters, buffers, and `store`, which finishes elements.
 #pragma once
 
 #include "groups.cuh"
@@ -9,30 +9,45 @@
 namespace wgsl {
 
 // Copies `bytes` of 16 in the background, and zeros for the rest.
-BRAID_DEVICE void copySome(u32 to, const f32 *from, u32 bytes) {
+BRAID_DEVICE void copySome(u32 to, const void *from, u32 bytes) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes));
 }
 BRAID_DEVICE void copyWord(u32 to, const f32 *from, bool inside) {
   asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(inside ? 4 : 0));
 }
 
-// A tile of 64 `groups` x tileN a block; a step takes 32 `slices` along k, of which each slice has groups of its own, whose
-// sums are added in the end. B lies column by column, columns a multiple of 4 apart; A row by row, `inFours` where rows begin
-// on multiples of 4; `outFours`: `store` takes four columns of a row, else two of a row and of that 8 below.
-template <int groups, int tileN, int slices, int stages, bool inFours, bool outFours> struct HopperTile {
-  static constexpr int tileM = 64 * groups, tileK = 32;
+// What an element of B lies in memory as.
+template <bool halves> struct WeightOf { typedef f32 Type; };
+template <> struct WeightOf<true> { typedef unsigned short Type; };
+
+// A tile of 64 `groups` x tileN a block; a step takes tileK `slices` along k, of which each slice has groups of its own, whose
+// sums are added in the end. B lies column by column, of float16 where `halves`, columns a multiple of 16 bytes apart; A row by
+// row, `inFours` where rows begin on multiples of 4; `outFours`: `store` takes four columns of a row, else two of a row and of
+// that 8 below.
+template <int groups, int tileN, int slices, int stages, bool inFours, bool outFours, bool halves> struct HopperTile {
+  static constexpr int tileM = 64 * groups, tileK = halves ? 64 : 32;
   static constexpr int threads = 128 * groups * slices;
-  static constexpr int line = 4 * tileK;
-  static constexpr int bytesA = tileM * line, bytesB = tileN * line;
+  // Bytes of a line along k. Of B it is what the units take at a time.
+  static constexpr int lineA = 4 * tileK, lineB = 128;
+  static constexpr int bytesA = tileM * lineA, bytesB = tileN * lineB;
   static constexpr int stageBytes = slices * (bytesA + bytesB);
   // One stage is multiplied and the one before may still be: the others are on their way.
   static constexpr int ahead = stages - 2;
   static_assert(ahead >= 1, "a stage has to be on its way");
 
-  // `lines` lines of k from `first` of `size` on, and their 32 `slices` words from k0 on; `stride` words apart.
-  template <int lines, bool four>
-  static BRAID_DEVICE void fetch(u32 to, const f32 *data, u32 first, u32 size, u32 stride, u32 k0, u32 k) {
-    constexpr int perLine = four ? 8 : 32, chunks = lines * perLine;
+  typedef u32 Lines[tileK / 16][4];
+
+  // Where a line's sixteen of bytes lies: so that the units, or lanes that read two words of four lines, do not meet in a bank.
+  template <int line> static BRAID_DEVICE u32 swapped(u32 sixteen, u32 row) {
+    return line == 128 ? sixteen ^ row % 8 : sixteen ^ row % 4 * 2;
+  }
+
+  // `lines` lines of k from `first` of `size` on, and their tileK `slices` elements from k0 on; `stride` elements apart. `whole`:
+  // by sixteens of bytes, else by words.
+  template <int lines, bool whole, class Element>
+  static BRAID_DEVICE void fetch(u32 to, const Element *data, u32 first, u32 size, u32 stride, u32 k0, u32 k) {
+    constexpr int each = whole ? 16 / sizeof(Element) : 1, line = tileK * sizeof(Element);
+    constexpr int perLine = tileK / each, chunks = lines * perLine;
     static_assert(chunks % threads == 0 || threads % chunks == 0, "threads share the lines evenly");
 #pragma unroll
     for (int s = 0; s < slices; s++)
@@ -41,12 +56,27 @@ template <int groups, int tileN, int slices, int stages, bool inFours, bool outF
         const u32 chunk = threadIdx.x + i * threads;
         if (chunks < threads && chunk >= chunks) break;
         const u32 row = chunk / perLine, at = chunk % perLine;
-        const u32 kk = k0 + s * tileK + at * (four ? 4 : 1);
+        const u32 kk = k0 + s * tileK + at * each;
         const bool inside = first + row < size && kk < k;
-        const f32 *from = inside ? data + (first + row) * stride + kk : data;
+        const Element *from = inside ? data + (first + row) * stride + kk : data;
         const u32 place = to + s * (bytesA + bytesB) + row * line;
-        if constexpr (four) copySome(place + ((at ^ row % 8) << 4), from, inside ? min(16u, (k - kk) * 4) : 0);
-        else copyWord(place + ((at / 4 ^ row % 8) << 4) + at % 4 * 4, from, inside);
+        if constexpr (whole)
+          copySome(place + (swapped<line>(at, row) << 4), from, inside ? min(16u, (k - kk) * (u32)sizeof(Element)) : 0);
+        else copyWord(place + (swapped<line>(at / 4, row) << 4) + at % 4 * 4, from, inside);
+      }
+  }
+
+  // A warp's 16 lines of A as halves, in the registers that the units take them from.
+  static BRAID_DEVICE void loadLines(Lines &lines, const char *a) {
+    const u32 lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+    a += (threadIdx.x / 32 % 4 * 16 + g) * lineA + t % 2 * 8;
+#pragma unroll
+    for (int kk = 0; kk < tileK / 16; kk++)
+#pragma unroll
+      for (int e = 0; e < 4; e++) {
+        const u32 sixteen = kk * 4 + e / 2 * 2 + t / 2;
+        const uint2 two = *(const uint2 *)(a + e % 2 * 8 * lineA + (swapped<lineA>(sixteen, g) << 4));
+        lines[kk][e] = packHalves(two.x, two.y);
       }
   }
 
@@ -66,7 +96,7 @@ template <int groups, int tileN, int slices, int stages, bool inFours, bool outF
       const u32 row0 = inBatch / tilesN * tileM, column0 = inBatch % tilesN * tileN;
       const u32 outer = batch / p.batch_inner, inner = batch % p.batch_inner;
       const f32 *a = kernel.a.data + p.a_start + outer * p.a_outer + inner * p.a_inner;
-      const f32 *b = kernel.b.data + p.b_start;
+      const auto *b = (const typename WeightOf<halves>::Type *)kernel.b.data + p.b_start;
       const auto load = [&](int step) {
         if (step < steps) {
           const u32 stage = base + step % stages * stageBytes, k0 = step * tileK * slices;
@@ -77,19 +107,38 @@ template <int groups, int tileN, int slices, int stages, bool inFours, bool outF
       };
       f32 c[tileN / 2] = {};
       for (int s = 0; s < ahead; s++) load(s);
-      for (int s = 0; s < steps; s++) {
+      const auto take = [&](int s, Lines &lines) {
         awaitCopies<ahead - 1>();
         showUnits();
         __syncthreads();
         // All groups are done with the step before the last, whose stage this takes.
         load(s + ahead);
         const u32 mine = base + s % stages * stageBytes + slice * (bytesA + bytesB);
-        const u64 da = describe(mine + group * 64 * line), db = describe(mine + bytesA);
-        beginGroup();
+        const u64 db = describe(mine + bytesA);
+        if constexpr (halves) {
+          // The step before is still multiplied, out of other registers.
+          loadLines(lines, (const char *)memory + (mine - sharedAddress(memory)) + group * 64 * lineA);
+          beginGroup();
 #pragma unroll
-        for (int i = 0; i < tileK / 8; i++) multiplyGroup(c, da + 2 * i, db + 2 * i);
+          for (int i = 0; i < tileK / 16; i++) multiplyGroupHalves(c, lines[i], db + 2 * i);
+        } else {
+          const u64 da = describe(mine + group * 64 * lineA);
+          beginGroup();
+#pragma unroll
+          for (int i = 0; i < tileK / 8; i++) multiplyGroup(c, da + 2 * i, db + 2 * i);
+        }
         endGroup();
         awaitGroups<1>();
+      };
+      Lines lines[2];
+      if constexpr (halves) {
+        for (int s = 1; s < steps; s += 2) {
+          take(s - 1, lines[0]);
+          take(s, lines[1]);
+        }
+        if (steps % 2 == 1) take(steps - 1, lines[0]);
+      } else {
+        for (int s = 0; s < steps; s++) take(s, lines[0]);
       }
       awaitGroups<0>();
       settle(c);

@@ -1,4 +1,4 @@
-// A layer or two on matrix units, in TF32, and what normalizes their rows: what shaders/perceptron.ts says. The module around
+// A layer or two on matrix units, in TF32 or float16, and what normalizes their rows: what shaders/perceptron.ts says. The module around
 // it is written by shaders/perceptron_native.ts: parameters, buffers, `at_x`, where a row begins, `activate`, of a hidden
 // element, `finish`, of four results, and `put`, which stores them.
 #pragma once
@@ -10,7 +10,8 @@ namespace wgsl {
 // Parameters lie in shared memory. Weights are pairs, of the k that a lane multiplies at a time; which these are is chosen so
 // that a lane's features of x are four neighbours and its hidden elements are those that it has made: a warp takes `parts`
 // times 16 rows through both layers in registers. `hidden` is 0 where there is one layer.
-template <int k, int hidden, int n, int warps, int parts, bool normalizes> struct NativePerceptron {
+template <int k, int hidden, int n, int warps, int parts, bool normalizes, bool halves>
+struct NativePerceptron {
   static constexpr int threads = 32 * warps;
   static constexpr int rows = 16 * parts * warps;
   // The hidden columns that are made at a time.
@@ -33,7 +34,7 @@ template <int k, int hidden, int n, int warps, int parts, bool normalizes> struc
     for (int j = 0; j < columns / 8; j++) {
       const float2 b = *(const float2 *)(at + j * 64);
 #pragma unroll
-      for (int i = 0; i < parts; i++) multiply(c[i][j], a[i], __float_as_uint(b.x), __float_as_uint(b.y));
+      for (int i = 0; i < parts; i++) Units<halves>::multiply(c[i][j], a[i], __float_as_uint(b.x), __float_as_uint(b.y));
     }
   }
 
@@ -58,10 +59,10 @@ template <int k, int hidden, int n, int warps, int parts, bool normalizes> struc
 #pragma unroll
           for (int kk = 0; kk < k / 16; kk++) {
             const float4 four = __ldg((const float4 *)(from + kk * 16));
-            x[2 * kk][i][half] = tf32(__float_as_uint(four.x));
-            x[2 * kk][i][half + 2] = tf32(__float_as_uint(four.y));
-            x[2 * kk + 1][i][half] = tf32(__float_as_uint(four.z));
-            x[2 * kk + 1][i][half + 2] = tf32(__float_as_uint(four.w));
+            x[2 * kk][i][half] = Units<halves>::rounded(four.x);
+            x[2 * kk][i][half + 2] = Units<halves>::rounded(four.y);
+            x[2 * kk + 1][i][half] = Units<halves>::rounded(four.z);
+            x[2 * kk + 1][i][half + 2] = Units<halves>::rounded(four.w);
           }
         }
       f32 c[parts][n / 8][4] = {};
@@ -83,7 +84,7 @@ template <int k, int hidden, int n, int warps, int parts, bool normalizes> struc
 #pragma unroll
               for (int e = 0; e < 4; e++)
                 a[i][e / 2 + e % 2 * 2] =
-                    tf32(__float_as_uint(kernel.activate(z, made[i][j][e] + (e % 2 == 0 ? bias.x : bias.y))));
+                    Units<halves>::rounded(kernel.activate(z, made[i][j][e] + (e % 2 == 0 ? bias.x : bias.y)));
             multiplyBlock<n>(c, a, memory + secondAt, n, first / 8 + j, 0);
           }
         }

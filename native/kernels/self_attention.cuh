@@ -1,5 +1,5 @@
-// Attention in a short sequence on matrix units, in TF32, with the layers of its queries, keys and values; what it computes is
-// said in shaders/self_attention.ts. shaders/self_attention_native.ts writes the module around it: parameters and buffers.
+// Attention in a short sequence on matrix units, in TF32 or float16, with the layers of its queries, keys and values; what it
+// computes is said in shaders/self_attention.ts. shaders/self_attention_native.ts writes the module around it: parameters and buffers.
 #pragma once
 
 #include "tensor.cuh"
@@ -10,7 +10,7 @@ namespace wgsl {
 // Queries and keys are places x features; values are made as features x places, so that they are the second operand of the
 // last product. Heads have 8 features, and go in pairs, whose values are the 16 lines of a product. Parameters lie in shared
 // memory as nativeAttentionLayout in shaders/self_attention_native.ts has them: a lane reads what it multiplies as one vector.
-template <int length, int features, int heads, int warps> struct UnitSelfAttention {
+template <int length, int features, int heads, int warps, bool halves> struct UnitSelfAttention {
   static constexpr int threads = 32 * warps;
   static constexpr int columns = 24 * heads;
   static constexpr int blocks = features / 8;
@@ -21,10 +21,12 @@ template <int length, int features, int heads, int warps> struct UnitSelfAttenti
   static constexpr int words = biasAt + columns;
   static_assert(features % 16 == 0 && heads % 2 == 0, "a lane has four neighbouring features, and heads go in pairs");
 
+  using Multiplier = Units<halves>;
+
   // Sums of a product as the first operand of the next one, whose k are its columns.
   static BRAID_DEVICE void turn(u32 (&a)[4], const f32 (&c)[4]) {
-    a[0] = tf32(__float_as_uint(c[0])), a[1] = tf32(__float_as_uint(c[2]));
-    a[2] = tf32(__float_as_uint(c[1])), a[3] = tf32(__float_as_uint(c[3]));
+    a[0] = Multiplier::rounded(c[0]), a[1] = Multiplier::rounded(c[2]);
+    a[2] = Multiplier::rounded(c[1]), a[3] = Multiplier::rounded(c[3]);
   }
 
   template <class Kernel> static BRAID_DEVICE void run(const Kernel &kernel) {
@@ -47,10 +49,10 @@ template <int length, int features, int heads, int warps> struct UnitSelfAttenti
 #pragma unroll
           for (int k = 0; k < features / 16; k++) {
             const float4 four = __ldg((const float4 *)(from + k * 16));
-            x[2 * k][i][half] = tf32(__float_as_uint(four.x));
-            x[2 * k][i][half + 2] = tf32(__float_as_uint(four.y));
-            x[2 * k + 1][i][half] = tf32(__float_as_uint(four.z));
-            x[2 * k + 1][i][half + 2] = tf32(__float_as_uint(four.w));
+            x[2 * k][i][half] = Multiplier::rounded(four.x);
+            x[2 * k][i][half + 2] = Multiplier::rounded(four.y);
+            x[2 * k + 1][i][half] = Multiplier::rounded(four.z);
+            x[2 * k + 1][i][half + 2] = Multiplier::rounded(four.w);
           }
         }
 #pragma unroll 1
@@ -78,14 +80,14 @@ template <int length, int features, int heads, int warps> struct UnitSelfAttenti
             const float2 ofQuery = *(const float2 *)at, ofKey = *(const float2 *)(at + 64);
 #pragma unroll
             for (int i = 0; i < lines; i++) {
-              multiply(q[h][i], x[b][i], __float_as_uint(ofQuery.x), __float_as_uint(ofQuery.y));
-              multiply(k[h][i], x[b][i], __float_as_uint(ofKey.x), __float_as_uint(ofKey.y));
+              Multiplier::multiply(q[h][i], x[b][i], __float_as_uint(ofQuery.x), __float_as_uint(ofQuery.y));
+              Multiplier::multiply(k[h][i], x[b][i], __float_as_uint(ofKey.x), __float_as_uint(ofKey.y));
             }
           }
           const uint4 ofValue = *(const uint4 *)(memory + valuesAt + ((b * (heads / 2) + pair) * 32 + lane) * 4);
           const u32 a[4] = {ofValue.x, ofValue.y, ofValue.z, ofValue.w};
 #pragma unroll
-          for (int j = 0; j < eights; j++) multiply(v[j], a, x[b][j / 2][j % 2], x[b][j / 2][j % 2 + 2]);
+          for (int j = 0; j < eights; j++) Multiplier::multiply(v[j], a, x[b][j / 2][j % 2], x[b][j / 2][j % 2 + 2]);
         }
 #pragma unroll
         for (int h = 0; h < 2; h++)
@@ -106,7 +108,7 @@ template <int length, int features, int heads, int warps> struct UnitSelfAttenti
     f32 s[eights][4] = {};
 #pragma unroll
     for (int j = 0; j < eights; j++)
-      multiply(s[j], a, tf32(__float_as_uint(k[j / 2][j % 2 * 2])), tf32(__float_as_uint(k[j / 2][j % 2 * 2 + 1])));
+      Multiplier::multiply(s[j], a, Multiplier::rounded(k[j / 2][j % 2 * 2]), Multiplier::rounded(k[j / 2][j % 2 * 2 + 1]));
     f32 sum[2];
 #pragma unroll
     for (int half = 0; half < 2; half++) {
@@ -138,7 +140,7 @@ template <int length, int features, int heads, int warps> struct UnitSelfAttenti
 #pragma unroll
     for (int j = 0; j < eights; j++) {
       turn(a, s[j]);
-      multiply(out, a, tf32(__float_as_uint(v[j][h * 2])), tf32(__float_as_uint(v[j][h * 2 + 1])));
+      Multiplier::multiply(out, a, Multiplier::rounded(v[j][h * 2]), Multiplier::rounded(v[j][h * 2 + 1]));
     }
 #pragma unroll
     for (int half = 0; half < 2; half++) {

@@ -1,4 +1,4 @@
-// Attention to a target on matrix units, a row a block; what it computes is said in shaders/target_attention.ts, which also
+// Attention to a target on matrix units, in TF32 or float16, a row a block; what it computes is said in shaders/target_attention.ts, which also
 // writes the module around it: parameters, buffers, and the functions of elements (`activate_first`, `activate_second`,
 // `finish_score`).
 #pragma once
@@ -14,7 +14,7 @@ struct AttentionPlaces {
 
 // `columns` are those of the first layer as the parameters have them. Keys of a row, the first layer's weight for it and the
 // second layer's lie in shared memory; a warp takes 16 keys through both layers in registers.
-template <int length, int width, int first, int columns, int second> struct TargetAttention {
+template <int length, int width, int first, int columns, int second, bool halves> struct TargetAttention {
   static constexpr int threads = 256;
   static constexpr int warps = threads / 32;
   static constexpr int seconds = (second + 3) / 4 * 4;
@@ -57,10 +57,11 @@ template <int length, int width, int first, int columns, int second> struct Targ
       u32 fa[4];
       loadMatrices(fa, a + kk);
 #pragma unroll
-      for (int j = 0; j < 4; j++) fa[j] = tf32(fa[j]);
+      for (int j = 0; j < 4; j++) fa[j] = Units<halves>::rounded(fa[j]);
 #pragma unroll
       for (int j = 0; j < partsFirst; j++)
-        multiply(hidden[j], fa, __float_as_uint(b[kk * firstLine + j * 8]), __float_as_uint(b[(kk + 4) * firstLine + j * 8]));
+        Units<halves>::multiply(hidden[j], fa, __float_as_uint(b[kk * firstLine + j * 8]),
+                                __float_as_uint(b[(kk + 4) * firstLine + j * 8]));
     }
     const auto &p = kernel.blocks[z];
     const f32 *c = kernel.c.data + p.c_start + row * p.c_row;
@@ -80,11 +81,12 @@ template <int length, int width, int first, int columns, int second> struct Targ
     const f32 *b2 = memory + secondAt + t * 2 * secondLine + g;
 #pragma unroll
     for (int j = 0; j < partsFirst; j++) {
-      u32 fa[4] = {tf32(__float_as_uint(hidden[j][0])), tf32(__float_as_uint(hidden[j][2])),
-                   tf32(__float_as_uint(hidden[j][1])), tf32(__float_as_uint(hidden[j][3]))};
+      u32 fa[4] = {Units<halves>::rounded(hidden[j][0]), Units<halves>::rounded(hidden[j][2]),
+                   Units<halves>::rounded(hidden[j][1]), Units<halves>::rounded(hidden[j][3])};
 #pragma unroll
       for (int i = 0; i < partsSecond; i++)
-        multiply(sums[i], fa, __float_as_uint(b2[j * 8 * secondLine + i * 8]), __float_as_uint(b2[(j * 8 + 1) * secondLine + i * 8]));
+        Units<halves>::multiply(sums[i], fa, __float_as_uint(b2[j * 8 * secondLine + i * 8]),
+                                __float_as_uint(b2[(j * 8 + 1) * secondLine + i * 8]));
     }
     f32 out[2] = {0.0f, 0.0f};
 #pragma unroll
@@ -115,7 +117,7 @@ template <int length, int width, int first, int columns, int second> struct Targ
     for (u32 i = thread; i < columns * partsSecond * 8; i += threads) {
       const u32 row = i / (partsSecond * 8), column = i % (partsSecond * 8);
       const f32 value = column < seconds ? w[4 * at.secondWeights + row * seconds + column] : 0.0f;
-      memory[secondAt + row * secondLine + column] = __uint_as_float(tf32(__float_as_uint(value)));
+      memory[secondAt + row * secondLine + column] = __uint_as_float(Units<halves>::rounded(value));
     }
     for (u32 row = blockIdx.x; row < p.m; row += gridDim.x) {
       const f32 *keys = (const f32 *)kernel.keys.data + p.k_start + row * p.k_row;
@@ -132,7 +134,7 @@ template <int length, int width, int first, int columns, int second> struct Targ
         const f32 scale = __ldg(q + feature * p.q_column);
         const float4 own = __ldg((const float4 *)(w + 4 * at.keyWeights + feature * columns + four));
         const float4 pair = __ldg((const float4 *)(w + 4 * at.pairWeights + feature * columns + four));
-        const auto both = [&](f32 x, f32 y) { return __uint_as_float(tf32(__float_as_uint(fma(scale, y, x)))); };
+        const auto both = [&](f32 x, f32 y) { return __uint_as_float(Units<halves>::rounded(fma(scale, y, x))); };
         *(float4 *)(memory + firstAt + feature * firstLine + four) =
             make_float4(both(own.x, pair.x), both(own.y, pair.y), both(own.z, pair.z), both(own.w, pair.w));
       }

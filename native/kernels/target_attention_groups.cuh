@@ -1,4 +1,4 @@
-// Attention to a target on the matrix units of compute capability 9.0; what it computes is said in
+// Attention to a target on the matrix units of compute capability 9.0, in TF32 or float16; what it computes is said in
 // shaders/target_attention.ts. shaders/target_attention_groups.ts writes the module around it: parameters, buffers, the
 // functions of elements (`activate_first`, `activate_second`, `finish_score`), and where keys are looked up, `read_id` and
 // `find_row`.
@@ -22,15 +22,16 @@ struct KeySource {
 // The first layer's sums are [k, k q] [W0, W1]: weights stay in shared memory for all rows. A team of `groups` times four warps
 // takes a row, 64 keys a group, which are in shared memory; teams take rows in turn, so that some multiply while others load
 // keys or mix them. `sources`: how many tables the features of a key come from; 0: keys lie row by row.
-template <int length, int width, int first, int columns, int second, int sources, int groups, int teams>
+template <int length, int width, int first, int columns, int second, int sources, int groups, int teams, bool halves>
 struct GroupedTargetAttention {
   static constexpr int teamThreads = 128 * groups, threads = teamThreads * teams;
   static constexpr int seconds = (second + 3) / 4 * 4;
   // Columns that the units have an instruction for.
   static constexpr int firstN = (columns + 15) / 16 * 16, secondN = (second + 15) / 16 * 16;
   static constexpr int fours = width / 4;
-  static constexpr int chunks = (width + 31) / 32, secondChunks = (firstN + 31) / 32;
-  // Words of 32 along k, all columns.
+  // Lines of 32 words along k, all columns.
+  static constexpr int chunkK = halves ? 64 : 32;
+  static constexpr int chunks = (width + chunkK - 1) / chunkK, secondChunks = (firstN + chunkK - 1) / chunkK;
   static constexpr int chunkFirst = firstN * 32, chunkSecond = secondN * 32;
   static constexpr int secondAt = 2 * chunks * chunkFirst;
   static constexpr int linesAt = secondAt + secondChunks * chunkSecond;
@@ -52,30 +53,40 @@ struct GroupedTargetAttention {
   // Word k of column n where the units expect it, from the beginning of its chunk.
   static BRAID_DEVICE u32 place(u32 n, u32 k) { return n * 32 + ((k / 4 ^ n % 8) << 2) + k % 4; }
 
+  // The word of the units that elements k and `next` are, the latter of float16 alone.
+  template <class Element> static BRAID_DEVICE u32 wordOfWeights(const Element &element, u32 k, u32 next) {
+    if constexpr (halves) return packHalves(__float_as_uint(element(k)), __float_as_uint(element(next)));
+    else return tf32(__float_as_uint(element(k)));
+  }
+
   static BRAID_DEVICE void loadWeights(f32 *memory, const f32 *w, const AttentionParts &at) {
-    // Neighbours take neighbouring columns, each four words along k.
+    // Neighbours take neighbouring columns, each four words along k. Of float16 those of a lane are 4 apart, as packLines has them.
     constexpr u32 quarters = chunks * 8;
 #pragma unroll 5
     for (u32 i = threadIdx.x; i < 2 * quarters * firstN; i += threads) {
       const u32 n = i % firstN, quarter = i / firstN % quarters, half = i / firstN / quarters;
       const f32 *from = w + 4 * (half == 0 ? at.keyWeights : at.pairWeights) + n;
+      const auto element = [&](u32 k) { return n < columns && k < width ? __ldg(from + k * columns) : 0.0f; };
       u32 four[4];
 #pragma unroll
       for (u32 e = 0; e < 4; e++) {
-        const u32 k = quarter * 4 + e;
-        four[e] = n < columns && k < width ? tf32(__float_as_uint(__ldg(from + k * columns))) : 0;
+        const u32 k = quarter * (halves ? 8 : 4) + e;
+        four[e] = wordOfWeights(element, k, k + 4);
       }
       *(uint4 *)(memory + (half * chunks + quarter / 8) * chunkFirst + place(n, quarter % 8 * 4)) =
           make_uint4(four[0], four[1], four[2], four[3]);
     }
-    // What a lane holds of 8 hidden columns are two neighbours, where an operand has two that are 4 apart: k follows.
+    // What a lane holds of 8 hidden columns are two neighbours, where an operand of TF32 has two that are 4 apart: k follows.
     for (u32 i = threadIdx.x; i < secondChunks * 8 * secondN; i += threads) {
       const u32 n = i % secondN, quarter = i / secondN;
+      const auto element = [&](u32 k) {
+        return n < second && k < columns ? __ldg(w + 4 * at.secondWeights + k * seconds + n) : 0.0f;
+      };
       u32 four[4];
 #pragma unroll
       for (u32 e = 0; e < 4; e++) {
-        const u32 k = quarter / 2 * 8 + e * 2 + quarter % 2;
-        four[e] = n < second && k < columns ? tf32(__float_as_uint(__ldg(w + 4 * at.secondWeights + k * seconds + n))) : 0;
+        const u32 k = halves ? quarter * 8 + e * 2 : quarter / 2 * 8 + e * 2 + quarter % 2;
+        four[e] = wordOfWeights(element, k, k + 1);
       }
       *(uint4 *)(memory + secondAt + quarter / 8 * chunkSecond + place(n, quarter % 8 * 4)) =
           make_uint4(four[0], four[1], four[2], four[3]);
@@ -98,7 +109,7 @@ struct GroupedTargetAttention {
     // Two steps along k at a time, while those before are multiplied.
 #pragma unroll
     for (int k0 = 0; k0 < width; k0 += 16) {
-      u32 own[2][4], pair[2][4];
+      u32 own[2][4] = {}, pair[2][4] = {};
 #pragma unroll
       for (int s = 0; s < 2; s++) {
         if (k0 + 8 * s >= width) continue;
@@ -106,17 +117,28 @@ struct GroupedTargetAttention {
         const f32 q0 = q[k0 + 8 * s], q1 = q[k0 + 8 * s + 4];
 #pragma unroll
         for (int e = 0; e < 4; e++) {
-          pair[s][e] = nearest(__uint_as_float(own[s][e]) * (e < 2 ? q0 : q1));
-          own[s][e] = nearest(own[s][e]);
+          const f32 product = __uint_as_float(own[s][e]) * (e < 2 ? q0 : q1);
+          pair[s][e] = halves ? __float_as_uint(product) : nearest(product);
+          if constexpr (!halves) own[s][e] = nearest(own[s][e]);
         }
       }
-      beginGroup();
+      if constexpr (halves) {
+        u32 keyLines[4], pairLines[4];
+        packLines(keyLines, own[0], own[1]);
+        packLines(pairLines, pair[0], pair[1]);
+        const int chunk = k0 / 64, step = k0 % 64 / 16;
+        beginGroup();
+        multiplyGroupHalves(hidden, keyLines, describe(base + 4 * chunk * chunkFirst) + 2 * step);
+        multiplyGroupHalves(hidden, pairLines, describe(base + 4 * (chunks + chunk) * chunkFirst) + 2 * step);
+      } else {
+        beginGroup();
 #pragma unroll
-      for (int s = 0; s < 2; s++) {
-        if (k0 + 8 * s >= width) continue;
-        const int chunk = (k0 + 8 * s) / 32, step = (k0 + 8 * s) % 32 / 8;
-        multiplyGroup(hidden, own[s], describe(base + 4 * chunk * chunkFirst) + 2 * step);
-        multiplyGroup(hidden, pair[s], describe(base + 4 * (chunks + chunk) * chunkFirst) + 2 * step);
+        for (int s = 0; s < 2; s++) {
+          if (k0 + 8 * s >= width) continue;
+          const int chunk = (k0 + 8 * s) / 32, step = (k0 + 8 * s) % 32 / 8;
+          multiplyGroup(hidden, own[s], describe(base + 4 * chunk * chunkFirst) + 2 * step);
+          multiplyGroup(hidden, pair[s], describe(base + 4 * (chunks + chunk) * chunkFirst) + 2 * step);
+        }
       }
       endGroup();
       awaitGroups<1>();
@@ -134,15 +156,26 @@ struct GroupedTargetAttention {
             inside ? kernel.activate_first(z, wStart, column, hidden[4 * j + e] + line[j * 8 + e % 2]) : 0.0f;
       }
     f32 sums[secondN / 2] = {};
-    u32 made[firstN / 8][4];
+    constexpr int words = halves ? 2 : 1;
+    u32 made[firstN / 8 / words][4];
 #pragma unroll
-    for (int j = 0; j < firstN / 8; j++)
+    for (int j = 0; j < firstN / 8 / words; j++)
 #pragma unroll
-      for (int e = 0; e < 4; e++) made[j][e] = nearest(hidden[4 * j + e % 2 * 2 + e / 2]);
+      for (int e = 0; e < 4; e++) {
+        if constexpr (halves) {
+          const f32 *two = hidden + 4 * (2 * j + e / 2) + e % 2 * 2;
+          made[j][e] = packHalves(__float_as_uint(two[0]), __float_as_uint(two[1]));
+        } else {
+          made[j][e] = nearest(hidden[4 * j + e % 2 * 2 + e / 2]);
+        }
+      }
     beginGroup();
 #pragma unroll
-    for (int j = 0; j < firstN / 8; j++)
-      multiplyGroup(sums, made[j], describe(base + 4 * (secondAt + j / 4 * chunkSecond)) + 2 * (j % 4));
+    for (int j = 0; j < firstN / 8 / words; j++) {
+      const u64 weights = describe(base + 4 * (secondAt + j / 4 * chunkSecond)) + 2 * (j % 4);
+      if constexpr (halves) multiplyGroupHalves(sums, made[j], weights);
+      else multiplyGroup(sums, made[j], weights);
+    }
     endGroup();
     awaitGroups<0>();
     settle(sums);

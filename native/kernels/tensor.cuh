@@ -53,4 +53,39 @@ BRAID_DEVICE void multiply(f32 (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+// Two values as float16, rounded to the nearest: what float16 cannot hold becomes infinite.
+BRAID_DEVICE u32 packHalves(u32 low, u32 high) {
+  u32 out;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(out) : "f"(__uint_as_float(high)), "f"(__uint_as_float(low)));
+  return out;
+}
+
+// Two steps of 8 along k, a lane's as `multiply` has them, as one of 16 in float16: its words t and t + 4 become neighbours, so
+// that k is in another order, the same in both operands.
+BRAID_DEVICE void packLines(u32 (&out)[4], const u32 (&first)[4], const u32 (&second)[4]) {
+  out[0] = packHalves(first[0], first[2]), out[1] = packHalves(first[1], first[3]);
+  out[2] = packHalves(second[0], second[2]), out[3] = packHalves(second[1], second[3]);
+}
+
+BRAID_DEVICE void multiplyHalves(f32 (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// Products of float32 operands on matrix units in TF32, or in float16 where `halves`: a step of 8 along k.
+template <bool halves> struct Units {
+  // What is rounded once for all of its products; to float16 `multiply` rounds, two at a time.
+  static BRAID_DEVICE u32 rounded(u32 bits) { return halves ? bits : tf32(bits); }
+  static BRAID_DEVICE u32 rounded(f32 value) { return rounded(__float_as_uint(value)); }
+
+  static BRAID_DEVICE void multiply(f32 (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+    if constexpr (halves)
+      asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+                   : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                   : "r"(packHalves(a[0], a[2])), "r"(packHalves(a[1], a[3])), "r"(packHalves(b0, b1)));
+    else wgsl::multiply(c, a, b0, b1);
+  }
+};
+
 } // namespace wgsl

@@ -15,8 +15,8 @@ export interface DeviceCaps {
   /** Whether subgroups multiply matrices of float16 and sum them in float32, as shaders/matmul_subgroup.ts needs it. */
   readonly multipliesHalves: boolean;
   /**
-   * Matrix units take TF32, and kernels for them may ask for so much workgroup memory. `byGroups`: groups of warps multiply
-   * out of it, as compute capability 9.0 does. Absent: there are none.
+   * CUDA's matrix units take TF32 and float16, and kernels for them may ask for so much workgroup memory. `byGroups`: groups of
+   * warps multiply out of it, as compute capability 9.0 does. Absent: there are none.
    */
   readonly tf32?: { readonly workgroupBytes: number; readonly byGroups: boolean };
 }
@@ -59,12 +59,24 @@ export interface KernelTarget extends DeviceCaps {
   readonly tiles?: MeasuredTiles;
 }
 
-/** Whether products run on matrix units that take TF32. */
+/** Whether products run on the matrix units of CUDA, which multiply in TF32 and in float16. */
 export function usesMatrixUnits({ products, tf32 }: KernelTarget): boolean {
-  return products === 'tf32' && tf32 !== undefined;
+  return products !== 'float32' && tf32 !== undefined;
 }
 
-/** As what products are multiplied on a device: in float16 where that was asked for and the device does it. */
+/** What kernels on the matrix units of CUDA are made by; `halves`: products are of float16, else of TF32. */
+export interface UnitsTarget {
+  readonly workgroupBytes: number;
+  readonly byGroups: boolean;
+  readonly halves: boolean;
+}
+
+/** Of a target whose products run on them. */
+export function unitsOf({ products, tf32 }: KernelTarget): UnitsTarget {
+  return { ...tf32!, halves: products === 'float16' };
+}
+
+/** As what WebGPU's kernels multiply on a device: in float16 where that was asked for and the device does it. */
 export function productsOf({ products, multipliesHalves }: KernelTarget): 'float32' | 'float16' {
   return products === 'float16' && multipliesHalves ? 'float16' : 'float32';
 }

@@ -9,7 +9,7 @@ import type { Known, ValueType } from '../operators/operator.js';
 import { perceptronOperator, cutsOf, type Layer } from '../operators/perceptron/index.js';
 import type { AnalyzedGraph, AnalyzedNode } from './analyze.js';
 import { contextOf, parameters } from './graph-edits.js';
-import { productsOf, usesMatrixUnits, type KernelTarget } from './kernel.js';
+import { productsOf, unitsOf, usesMatrixUnits, type KernelTarget, type UnitsTarget } from './kernel.js';
 import { roundToTf32 } from './tf32.js';
 import { epilogueOf, LinearLayers, type Linear } from './linear-layers.js';
 
@@ -88,8 +88,8 @@ function packedHalves(linears: readonly Linear[], norm: Norm | undefined): Uint3
   return words;
 }
 
-/** As `packed`, for matrix units that multiply in TF32; see unitsLayout. */
-function packedUnits(linears: readonly Linear[], norm: Norm | undefined): Float32Array {
+/** As `packed`, for the matrix units of CUDA; see unitsLayout. */
+function packedUnits(linears: readonly Linear[], norm: Norm | undefined, { halves }: UnitsTarget): Float32Array {
   const layout = unitsLayout(linears, norm !== undefined);
   const data = new Float32Array(layout.total);
   linears.forEach(({ k, n, ...linear }, i) => {
@@ -99,7 +99,7 @@ function packedUnits(linears: readonly Linear[], norm: Norm | undefined): Float3
         data[layout.weights[i]! + unitAt(row, column, n, i === 0)] = weight[row * n + column]!;
     }
   });
-  roundToTf32(data);
+  if (!halves) roundToTf32(data);
   linears.forEach(({ bias }, i) => bias && data.set(bias, layout.biases[i]!));
   if (norm) {
     data.set(norm.scale, layout.scale);
@@ -108,7 +108,7 @@ function packedUnits(linears: readonly Linear[], norm: Norm | undefined): Float3
   return data;
 }
 
-const PACKED = { float32: packed, float16: packedHalves, tf32: packedUnits };
+const PACKED = { float32: packed, float16: packedHalves, units: packedUnits };
 
 /**
  * Makes layers that follow each other one kernel, which keeps what is between them in workgroup memory: the last layers
@@ -118,7 +118,7 @@ const PACKED = { float32: packed, float16: packedHalves, tf32: packedUnits };
 export function fusePerceptrons(analyzed: AnalyzedGraph, caps: KernelTarget): AnalyzedGraph {
   // A software adapter pays for barriers, and computes from its cache.
   if (caps.software) return analyzed;
-  const products = usesMatrixUnits(caps) ? 'tf32' : productsOf(caps);
+  const products = usesMatrixUnits(caps) ? 'units' : productsOf(caps);
   const layers = new LinearLayers(analyzed);
   const types = new Map<string, ValueType>(analyzed.types);
   const known = new Map<string, Known>(analyzed.known);
@@ -149,7 +149,7 @@ export function fusePerceptrons(analyzed: AnalyzedGraph, caps: KernelTarget): An
     if (!isWorth || !fits(linears, norm !== undefined)) continue;
     const end = norm?.node ?? last.node;
     const name = `${last.node.node.name}/parameters`;
-    const tensor = parameters(PACKED[products](linears, norm));
+    const tensor = parameters(PACKED[products](linears, norm, unitsOf(caps)));
     types.set(name, { dtype: tensor.dtype, shape: tensor.dims });
     known.set(name, { kind: 'tensor', tensor });
     const [, , addend = '', ...others] = last.node.node.inputs;

@@ -8,7 +8,7 @@ import { SHORT_ATTENTION } from '../operators/attention/short.js';
 import type { Known, ValueType } from '../operators/operator.js';
 import type { AnalyzedGraph, AnalyzedNode } from './analyze.js';
 import { contextOf, parameters } from './graph-edits.js';
-import { productsOf, usesMatrixUnits, type KernelTarget } from './kernel.js';
+import { productsOf, unitsOf, usesMatrixUnits, type KernelTarget } from './kernel.js';
 import { LinearLayers, type Linear } from './linear-layers.js';
 import { roundToTf32 } from './tf32.js';
 
@@ -65,13 +65,13 @@ function packed(
   form: SelfAttentionForm,
   projections: readonly Projection[],
   scale: number,
-  onUnits: boolean,
+  target: KernelTarget,
 ): Float32Array {
   const { features, heads, width, valueWidth } = form;
   const columns = attentionColumns(form);
   const at = (k: number, head: number, part: number, i: number): number =>
     k * columns + head * (2 * width + valueWidth) + part * width + i;
-  const layout = onUnits ? nativeAttentionLayout(form) : undefined;
+  const layout = usesMatrixUnits(target) ? nativeAttentionLayout(form) : undefined;
   const data = new Float32Array((features + 1) * columns);
   projections.forEach(({ linear }, part) => {
     const size = [width, width, valueWidth][part]!;
@@ -86,7 +86,7 @@ function packed(
       }
     }
   });
-  if (layout) roundToTf32(data.subarray(0, layout.weights));
+  if (layout && !unitsOf(target).halves) roundToTf32(data.subarray(0, layout.weights));
   return data;
 }
 
@@ -114,7 +114,7 @@ export function fuseSelfAttention(analyzed: AnalyzedGraph, target: KernelTarget)
     const form = formOf(found, target);
     if (!form) continue;
     const name = `${node.name}/parameters`;
-    const tensor = parameters(packed(form, found, context.attributes.number('scale', 1), onUnits));
+    const tensor = parameters(packed(form, found, context.attributes.number('scale', 1), target));
     types.set(name, { dtype: tensor.dtype, shape: tensor.dims });
     known.set(name, { kind: 'tensor', tensor });
     const fused: Node = {

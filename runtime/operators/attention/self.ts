@@ -6,7 +6,7 @@ import {
 } from '../../../shaders/self_attention.js';
 import { NATIVE_BLOCKS, NATIVE_SEQUENCES, nativeSelfAttention } from '../../../shaders/self_attention_native.js';
 import type { WebGpuProgram } from '../../../shaders/program.js';
-import type { StepKernel } from '../../compile/kernel.js';
+import { unitsOf, type StepKernel } from '../../compile/kernel.js';
 import type { Lowering } from '../../compile/lowering.js';
 import { liesInFours } from '../../compile/view.js';
 import { evaluate, mul } from '../../graph/dim.js';
@@ -59,17 +59,17 @@ function lower(lowering: Lowering, form: SelfAttentionForm, onUnits: boolean): v
     bound: 'arithmetic',
     detail: `sequences=${sequences} places=${length} ${features}-${heads}x${width}`,
     webgpu(caps) {
-      if (onUnits) throw new Error('an attention in TF32 has no kernel for WebGPU');
+      if (onUnits) throw new Error('an attention on matrix units has no kernel for WebGPU');
       const cut = selfAttentionCut(form, caps)!;
       const held = sequencesAtOnce(cut.block.rows, length);
       const inFours = liesInFours(x) && features % 4 === 0;
       const program = selfAttention({ ...form, inFours, outFours: liesInFours(output), cut });
       return kernelOf(program, held, caps.maxWorkgroupsPerDimension);
     },
-    cuda() {
+    cuda(target) {
       if (!onUnits) return undefined;
       // Few sequences are dealt to as many blocks as leave each something to do.
-      return kernelOf(nativeSelfAttention(form), NATIVE_SEQUENCES / 2, NATIVE_BLOCKS);
+      return kernelOf(nativeSelfAttention(form, unitsOf(target).halves), NATIVE_SEQUENCES / 2, NATIVE_BLOCKS);
     },
   });
 }
@@ -79,7 +79,7 @@ function lower(lowering: Lowering, form: SelfAttentionForm, onUnits: boolean): v
  * [sequences, places, heads, values]. The parameters are W [features, columns], the columns of a head together, queries
  * first, and b; on matrix units they lie as shaders/self_attention_native.ts has them. What compile/self-attention.ts makes; no
  * model has it.
- * @param onUnits computed in TF32 on the matrix units of CUDA.
+ * @param onUnits computed on the matrix units of CUDA.
  */
 export function selfAttentionOperator(form: SelfAttentionForm, onUnits: boolean): Operator {
   return fusedOperator('SelfAttention', (lowering) => lower(lowering, form, onUnits));

@@ -6,6 +6,7 @@ import type { LineActivation, TargetAttentionForm } from '../../../shaders/targe
 import { MULTIPROCESSORS, type WebGpuProgram } from '../../../shaders/program.js';
 import {
   ROUNDED,
+  unitsOf,
   usesMatrixUnits,
   type Operand,
   type ParameterValue,
@@ -192,18 +193,18 @@ export function targetAttentionOperator(call: TargetAttentionCall): Operator {
       },
       cuda(target) {
         if (!usesMatrixUnits(target)) return undefined;
-        const { byGroups, workgroupBytes } = target.tf32!;
-        const grouped = byGroups ? groupedTargetAttention({ ...form, length }, [], workgroupBytes) : undefined;
+        const units = unitsOf(target);
+        const grouped = units.byGroups ? groupedTargetAttention({ ...form, length }, [], units) : undefined;
         // A block keeps the weights for all of its rows.
         if (grouped) return kernelOf(grouped, MULTIPROCESSORS);
-        const program = nativeTargetAttention({ ...form, length }, workgroupBytes);
+        const program = nativeTargetAttention({ ...form, length }, units);
         return program && kernelOf(program, target.maxWorkgroupsPerDimension);
       },
       absorb(given, target) {
         const lookups = usesMatrixUnits(target) && target.tf32!.byGroups ? lookupsOf(keys, given) : undefined;
         if (!lookups) return undefined;
         const tables = lookups.map(({ ids }) => ({ ids: deviceType(ids.dtype) === 'i64' ? 'i64' : 'i32' }) as const);
-        const program = groupedTargetAttention({ ...form, length }, tables, target.tf32!.workgroupBytes);
+        const program = groupedTargetAttention({ ...form, length }, tables, unitsOf(target));
         if (!program) return undefined;
         const [first, ...rest] = lookups.map(({ table }) => table) as [View, ...View[]];
         const reads = [first, ...beside, ...lookups.map(({ ids }) => ids), ...rest];

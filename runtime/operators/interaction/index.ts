@@ -3,6 +3,7 @@ import { nativeInteraction, VECTOR_FIELDS } from '../../../shaders/interaction_n
 import { MULTIPROCESSORS, type WebGpuProgram } from '../../../shaders/program.js';
 import {
   ROUNDED,
+  unitsOf,
   usesMatrixUnits,
   type ParameterValue,
   type RowLookup,
@@ -90,7 +91,7 @@ function lower(lowering: Lowering): void {
     },
     cuda(target) {
       if (!usesMatrixUnits(target)) return undefined;
-      const program = nativeInteraction(options, undefined, target.tf32!.workgroupBytes);
+      const program = nativeInteraction(options, undefined, unitsOf(target));
       return program && kernelOf(program, MULTIPROCESSORS, copied);
     },
     absorb(lookups, target) {
@@ -98,7 +99,7 @@ function lower(lowering: Lowering): void {
       const types = new Set(lookups.map(({ ids }) => deviceType(ids.dtype)));
       const [ids] = types;
       if (!made || types.size > 1 || (ids !== 'i32' && ids !== 'i64')) return undefined;
-      const program = nativeInteraction(options, { count: lookups.length, ids }, target.tf32!.workgroupBytes);
+      const program = nativeInteraction(options, { count: lookups.length, ids }, unitsOf(target));
       if (!program) return undefined;
       const words = lookups.map(({ table, ids, size, rowRuns, code }, i) => ({
         source: 1 + i,

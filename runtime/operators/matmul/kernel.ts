@@ -8,6 +8,7 @@ import type { WebGpuProgram } from '../../../shaders/program.js';
 import {
   productsOf,
   ROUNDED,
+  unitsOf,
   usesMatrixUnits,
   type DeviceCaps,
   type KernelTarget,
@@ -174,13 +175,13 @@ function chooseHalfTile(a: View, b: View, caps: DeviceCaps): TileChoice {
 const FEWEST_FOR_UNITS = 8;
 
 /** Tiles for matrix units, largest first, by how many of them fill a device. */
-function nativeTiles(a: View, b: View, workgroupBytes: number): TileChoice | undefined {
+function nativeTiles(a: View, b: View, workgroupBytes: number, halves: boolean): TileChoice | undefined {
   const [m, k, n] = [a.shape[2]!, a.shape[3]!, b.shape[3]!];
   const few = (dim: Dim): boolean => typeof dim === 'number' && dim < FEWEST_FOR_UNITS;
   if (few(m) || few(k) || few(n)) return undefined;
   const loads = loadsOf(a, b);
-  const fitting = (tile: Omit<NativeTile, 'kind' | 'stages' | 'a' | 'b' | 'bAlong'>): NativeTile => {
-    const deep: NativeTile = { kind: 'native', ...tile, ...loads, bAlong: equal(b.strides[2]!, 1), stages: 3 };
+  const fitting = (tile: Omit<NativeTile, 'kind' | 'stages' | 'a' | 'b' | 'bAlong' | 'halves'>): NativeTile => {
+    const deep: NativeTile = { kind: 'native', ...tile, ...loads, bAlong: equal(b.strides[2]!, 1), halves, stages: 3 };
     return nativeTileBytes(deep) <= workgroupBytes ? deep : { ...deep, stages: 2 };
   };
   const small = fitting({ tileM: 64, tileN: 64, warpM: 32, warpN: 32 });
@@ -192,18 +193,19 @@ function nativeTiles(a: View, b: View, workgroupBytes: number): TileChoice | und
   return { tile: small, others: isNarrow ? [some] : [some, many] };
 }
 
-/** A plain matrix of known places that all batches multiply with, as lines along k that begin on multiples of 4. */
-function turnedWeight(b: View): Repacked | undefined {
+/** A plain matrix of known places that all batches multiply with, as lines along k that begin on multiples of 16 bytes. */
+function turnedWeight(b: View, halves: boolean): Repacked | undefined {
   const [k, n] = [b.shape[2]!, b.shape[3]!];
   const isShared = [0, 1].every((d) => b.shape[d] === 1 || b.strides[d] === 0);
   const places = [b.offset, b.strides[2]!, b.strides[3]!];
   if (b.storage.kind !== 'weight' || !isShared || typeof k !== 'number' || typeof n !== 'number') return undefined;
   if (places.some((p) => typeof p !== 'number')) return undefined;
-  const pitch = Math.ceil(k / 4) * 4;
-  const storage: Storage = { ...b.storage, type: 'f32', size: pitch * n };
+  const [type, run] = halves ? (['f16', 8] as const) : (['f32', 4] as const);
+  const pitch = Math.ceil(k / run) * run;
+  const storage: Storage = { ...b.storage, type, size: pitch * n };
   const from: View = { ...b, shape: [k, n], strides: b.strides.slice(2) };
   const view: View = { storage, dtype: 'float32', shape: [k, n], strides: [1, pitch], offset: 0 };
-  return { operand: 1, from, view, rounds: true };
+  return { operand: 1, from, view, rounds: !halves };
 }
 
 /** A matrix as batches of a product share it. */
@@ -212,7 +214,7 @@ function lifted(view: View): View {
 }
 
 /** Tiles for groups of warps, by how many of them fill a device; undefined where a workgroup has no memory for them. */
-function hopperTiles(a: View, b: View, workgroupBytes: number): TileChoice | undefined {
+function hopperTiles(a: View, b: View, workgroupBytes: number, halves: boolean): TileChoice | undefined {
   const [m, n] = [a.shape[2]!, b.shape[3]! as number];
   const few = (dim: Dim): boolean => typeof dim === 'number' && dim < FEWEST_FOR_UNITS;
   if (few(m) || few(a.shape[3]!) || few(n)) return undefined;
@@ -222,11 +224,13 @@ function hopperTiles(a: View, b: View, workgroupBytes: number): TileChoice | und
     slices: number,
     stages: number,
     residents: number,
-  ): HopperTile => ({ kind: 'hopper', tileM, tileN, slices, stages, residents, inFours });
-  const small = tile([64, 32], 4, 4, 1);
-  const some = tile([64, 64], 1, 4, 3);
-  const middle = tile([64, 128], 1, 4, 2);
-  const large = tile([128, 256], 1, 4, 1);
+  ): HopperTile => ({ kind: 'hopper', tileM, tileN, slices, stages, residents, inFours, halves });
+  // A step of float16 takes twice as many k.
+  const stages = halves ? 3 : 4;
+  const small = tile([64, 32], halves ? 2 : 4, 4, 1);
+  const some = tile([64, 64], 1, stages, 3);
+  const middle = tile([64, 128], 1, stages, 2);
+  const large = tile([128, 256], 1, stages, 1);
   if ([small, some, middle, large].some((t) => hopperTileBytes(t) > workgroupBytes)) return undefined;
   // Measured on an H100; tiles wider than the product compute what nobody wants.
   const ends = [
@@ -390,12 +394,12 @@ export function matMulStep(call: MatMulCall): Omit<Step, 'node'> {
     },
     cuda(target) {
       if (!usesMatrixUnits(target) || modulator || picks) return undefined;
-      const { workgroupBytes, byGroups } = target.tf32!;
-      const repacked = byGroups ? turnedWeight(b) : undefined;
-      const groups = repacked && hopperTiles(a, b, workgroupBytes);
+      const { workgroupBytes, byGroups, halves } = unitsOf(target);
+      const repacked = byGroups ? turnedWeight(b, halves) : undefined;
+      const groups = repacked && hopperTiles(a, b, workgroupBytes, halves);
       if (groups) return { ...kernelOf(groups, target, lifted(repacked.view)), repacked };
       if (b.storage.type === 'f16') return undefined;
-      const tiles = nativeTiles(a, b, workgroupBytes);
+      const tiles = nativeTiles(a, b, workgroupBytes, halves);
       return tiles && kernelOf(tiles, target);
     },
   };

@@ -15,13 +15,15 @@ function pitchOf(view: View, row: number, column: number): number | undefined {
 
 /**
  * The product as a library makes it: one matrix with another of known size, in float32, and with no more behind it than a
- * line of bias and ReLU. Undefined where it is more than that, or too small.
+ * line of bias and ReLU. Undefined where it is more than that, or too small, or of float16, for which operands would have to lie
+ * in memory as that.
  * @param weight the second matrix as it lies on the device.
  */
 export function libraryProduct(call: MatMulCall, weight: View, target: KernelTarget): LibraryProduct | undefined {
   const { a, output, bias, modulator, picks, others, finish, alpha, beta } = call;
   const [outer, inner, m, n] = output.shape;
   const k = a.shape[3];
+  if (target.products === 'float16') return undefined;
   if (outer !== 1 || inner !== 1 || typeof n !== 'number' || typeof k !== 'number') return undefined;
   if (n * k < FEWEST_WEIGHTS || modulator || picks || others.length > 0) return undefined;
   if (alpha !== 1 || (bias && beta !== 1) || (finish && finish.name !== 'Relu')) return undefined;

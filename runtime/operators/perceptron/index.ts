@@ -16,9 +16,9 @@ import {
 } from '../../../shaders/perceptron_parts.js';
 import {
   ROUNDED,
+  unitsOf,
   type Alternative,
   type DeviceCaps,
-  type ProductPrecision,
   type Step,
   type StepKernel,
 } from '../../compile/kernel.js';
@@ -46,10 +46,13 @@ export interface Layer {
   readonly chain: Chain;
 }
 
+/** As what WebGPU's kernels multiply, or on the matrix units of CUDA, as those are asked to. */
+export type PerceptronProducts = 'float32' | 'float16' | 'units';
+
 export interface PerceptronForm {
   readonly layers: readonly Layer[];
   /** As what they multiply, which decides how the parameters lie. */
-  readonly products: ProductPrecision;
+  readonly products: PerceptronProducts;
   /** Added to the variance of a row where its results are normalized. */
   readonly epsilon?: number;
 }
@@ -78,7 +81,7 @@ interface Cut {
 export function cutsOf(
   layers: readonly Pick<Layer, 'k' | 'n'>[],
   normalizes: boolean,
-  products: ProductPrecision,
+  products: PerceptronProducts,
   caps: DeviceCaps,
 ): readonly Cut[] {
   if (products === 'float16') {
@@ -94,7 +97,7 @@ export function cutsOf(
     const isTwice = largest && next && bytes(largest) > TWICE_BYTES && bytes(next) <= TWICE_BYTES;
     return isTwice && largest.rows === HALVES_ROWS[0] ? fitting.slice(1) : fitting;
   }
-  if (products === 'tf32') {
+  if (products === 'units') {
     if (!fitsUnits(layers, normalizes, caps.tf32?.workgroupBytes ?? 0)) return [];
     return NATIVE_ROWS.map((rows): Cut => ({ rows, threads: nativeThreads(rows), filled: UNITS_FILLED }));
   }
@@ -254,7 +257,7 @@ function perceptronStep(call: PerceptronCall): Omit<Step, 'node'> {
     bound: 'arithmetic',
     detail: `m=${m} ${[layers[0]!.k, ...layers.map((l) => l.n)].join('-')}${normalizes ? ' normalized' : ''}`,
     webgpu(caps) {
-      if (products === 'tf32') throw new Error('a perceptron in TF32 has no kernel for WebGPU');
+      if (products === 'units') throw new Error('a perceptron on matrix units has no kernel for WebGPU');
       return kernelOf(
         caps,
         caps.maxWorkgroupsPerDimension,
@@ -273,8 +276,9 @@ function perceptronStep(call: PerceptronCall): Omit<Step, 'node'> {
       );
     },
     cuda(caps) {
-      if (products !== 'tf32') return undefined;
-      return kernelOf(caps, MULTIPROCESSORS, (form, { rows }) => nativePerceptron({ ...form, outFours, rows }));
+      if (products !== 'units') return undefined;
+      const { halves } = unitsOf(caps);
+      return kernelOf(caps, MULTIPROCESSORS, (form, { rows }) => nativePerceptron({ ...form, outFours, rows, halves }));
     },
   };
 }
@@ -295,7 +299,7 @@ export function perceptronOperator(form: PerceptronForm): Operator {
     const addend = addedOf(lowering, 2, [...rows, n]);
     const given = over(lowering.view(0), k);
     // Kernels of matrix units read four features at a time.
-    const x = form.products === 'tf32' && !liesInFours(given) ? lowering.dense(given) : given;
+    const x = form.products === 'units' && !liesInFours(given) ? lowering.dense(given) : given;
     lowering.emit(
       perceptronStep({
         ...form,

@@ -89,24 +89,29 @@ describe('attention of short sequences to themselves', () => {
     await model.dispose();
   });
 
-  it.for([
-    FORMS[0]!,
-    { ...FORMS[1]!, biased: false },
-    { length: 32, features: 48, heads: 2, width: 8, values: 8, biased: true },
-    { length: 1, features: 16, heads: 6, width: 8, values: 8, biased: true, behind: 4 },
-  ])(`is the same up to rounding in TF32: $length places, $heads heads (seed ${SEED})`, async (form, context) => {
-    await needsUnits(engines[1]!, 'tf32', context);
-    const random = new Random();
-    const graph = attention(form);
-    const model = await engines[1]!.load(graph, { products: 'tf32' });
-    for (const n of [1, 2, 65, 900]) {
-      const inputs = Object.fromEntries(
-        graph.inputs.map(({ name, shape }) => [name, random.floats([n, ...(shape!.slice(1) as number[])], -1, 1)]),
-      );
-      expect(await graphProblems(model, graph, inputs, 0, 1e-2)).toEqual([]);
-    }
-    await model.dispose();
-  });
+  it.for(
+    [
+      FORMS[0]!,
+      { ...FORMS[1]!, biased: false },
+      { length: 32, features: 48, heads: 2, width: 8, values: 8, biased: true },
+      { length: 1, features: 16, heads: 6, width: 8, values: 8, biased: true, behind: 4 },
+    ].flatMap((form) => (['tf32', 'float16'] as const).map((products) => ({ ...form, products }))),
+  )(
+    `is the same up to rounding in $products: $length places, $heads heads (seed ${SEED})`,
+    async ({ products, ...form }, context) => {
+      await needsUnits(engines[1]!, products, context);
+      const random = new Random();
+      const graph = attention(form);
+      const model = await engines[1]!.load(graph, { products });
+      for (const n of [1, 2, 65, 900]) {
+        const inputs = Object.fromEntries(
+          graph.inputs.map(({ name, shape }) => [name, random.floats([n, ...(shape!.slice(1) as number[])], -1, 1)]),
+        );
+        expect(await graphProblems(model, graph, inputs, 0, 1e-2)).toEqual([]);
+      }
+      await model.dispose();
+    },
+  );
 
   it('is found in BST, built and exported', async () => {
     for (const graph of [

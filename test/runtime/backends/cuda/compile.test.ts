@@ -8,6 +8,7 @@ import { groupLaunches } from '../../../../runtime/backends/cuda/launches.js';
 import { repack } from '../../../../runtime/backends/cuda/repack.js';
 import { translate } from '../../../../runtime/backends/cuda/translate.js';
 import { compile } from '../../../../runtime/index.js';
+import { PRODUCT_PRECISIONS } from '../../../../runtime/compile/kernel.js';
 import { buildZoo, zooNames } from '../../../../src/zoo/index.js';
 import { HOPPER_CAPS } from '../../../support/caps.js';
 
@@ -24,7 +25,7 @@ function hasNvcc(): boolean {
 function translated(): Map<string, string> {
   const sources = new Map<string, string>();
   for (const model of zooNames) {
-    for (const products of ['float32', 'tf32'] as const) {
+    for (const products of PRODUCT_PRECISIONS) {
       const target = { ...HOPPER_CAPS, products };
       const precision = { tables: products === 'tf32' ? ('int8' as const) : ('float32' as const) };
       const plan = compile(buildZoo(model, 'tiny'), { maxBindingBytes: 2 ** 30, caps: target, products, precision });

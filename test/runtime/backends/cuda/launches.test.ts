@@ -5,14 +5,14 @@ import { roundedRows } from '../../../../runtime/backends/cuda/rows.js';
 import { repack } from '../../../../runtime/backends/cuda/repack.js';
 import { ENTRY_POINT, translate } from '../../../../runtime/backends/cuda/translate.js';
 import { compile } from '../../../../runtime/index.js';
-import type { KernelTarget } from '../../../../runtime/compile/kernel.js';
+import { PRODUCT_PRECISIONS, type KernelTarget, type ProductPrecision } from '../../../../runtime/compile/kernel.js';
 import { buildZoo, zooNames } from '../../../../src/zoo/index.js';
 import { HOPPER_CAPS } from '../../../support/caps.js';
 
 const TARGET: KernelTarget = { ...HOPPER_CAPS, products: 'float32' };
 
 /** Kernels of a model's launches, and how many steps each takes. */
-function launchesOf(model: string, products: 'float32' | 'tf32') {
+function launchesOf(model: string, products: ProductPrecision) {
   const target = { ...TARGET, products };
   const plan = compile(buildZoo(model, 'tiny'), { maxBindingBytes: 2 ** 30, caps: target, products });
   return groupLaunches(repack(plan, target), target, () => 0);
@@ -20,7 +20,7 @@ function launchesOf(model: string, products: 'float32' | 'tf32') {
 
 describe('launches of a plan', () => {
   it.each(zooNames)('all have CUDA kernels, with arguments that a launch takes: %s', (model) => {
-    for (const products of ['float32', 'tf32'] as const) {
+    for (const products of PRODUCT_PRECISIONS) {
       for (const { program, steps } of launchesOf(model, products)) {
         for (const p of [program, ...(steps[0]!.dispatch.alternatives ?? []).map((a) => a.program)]) {
           const { source, threads } = translate(p, steps.length);
@@ -33,12 +33,18 @@ describe('launches of a plan', () => {
     }
   });
 
-  it.each(zooNames)('use matrix units where products are of TF32, and not otherwise: %s', (model) => {
+  it.each(zooNames)('use matrix units where products are of TF32 or float16, and not otherwise: %s', (model) => {
     const onUnits = ({ program: { native } }: { program: WebGpuProgram }): boolean =>
       native !== undefined && !['short_attention.cuh', 'lookup_rows.cuh'].includes(native.header);
-    const native = (products: 'float32' | 'tf32'): number => launchesOf(model, products).filter(onUnits).length;
-    expect(native('float32')).toBe(0);
-    expect(native('tf32')).toBeGreaterThan(1);
+    const native = (products: ProductPrecision): string[] =>
+      launchesOf(model, products)
+        .filter(onUnits)
+        .map(({ program }) => program.native!.call);
+    expect(native('float32')).toEqual([]);
+    expect(native('tf32').length).toBeGreaterThan(1);
+    // As many, none of which is one of TF32.
+    expect(native('float16')).toHaveLength(native('tf32').length);
+    expect(native('float16').filter((call) => native('tf32').includes(call))).toEqual([]);
   });
 });
 

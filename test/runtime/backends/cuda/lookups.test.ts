@@ -133,37 +133,48 @@ describe.skipIf(!testsCuda)('kernels that look up (BRAID_TEST_BACKEND=cuda)', ()
   });
 
   it.each([
-    [27, 128, true],
-    [9, 24, true],
-    [32, 8, false],
-    [2, 16, false],
-  ])(`multiply %i vectors of %i among themselves (seed ${SEED})`, async (vectors, width, dense) => {
-    const graph = interaction(vectors, width, dense);
-    const model = await engine.load(graph, { products: 'tf32' });
-    const inputsOf = (n: number): Record<string, Tensor> => ({
-      ids: idsOf(random, n, vectors),
-      ...(dense ? { x: random.floats([n, width], -1, 1) } : {}),
-    });
-    for (const n of [1, 9, 140, 2500]) expect(await graphProblems(model, graph, inputsOf(n), 0, 2e-2)).toEqual([]);
-    const wrong = inputsOf(6);
-    wrong['ids']!.data[4 * vectors + 1] = 99n;
-    const good = inputsOf(3);
-    const right = graphProblems(model, graph, good, 0, 2e-2);
-    const message = /^input 'ids': row 4, position 1: found id 99, expected -11 to 10/;
-    await expectRejection('INDEX_OUT_OF_RANGE', message, model.run(wrong));
-    expect(await right).toEqual([]);
-    await model.dispose();
-  });
+    [27, 128, true, 'tf32'],
+    [9, 24, true, 'tf32'],
+    [32, 8, false, 'tf32'],
+    [2, 16, false, 'tf32'],
+    [27, 128, true, 'float16'],
+    [9, 24, false, 'float16'],
+  ] as const)(
+    `multiply %i vectors of %i among themselves, %s, %s (seed ${SEED})`,
+    async (vectors, width, dense, products) => {
+      const graph = interaction(vectors, width, dense);
+      const model = await engine.load(graph, { products });
+      const inputsOf = (n: number): Record<string, Tensor> => ({
+        ids: idsOf(random, n, vectors),
+        ...(dense ? { x: random.floats([n, width], -1, 1) } : {}),
+      });
+      for (const n of [1, 9, 140, 2500]) expect(await graphProblems(model, graph, inputsOf(n), 0, 2e-2)).toEqual([]);
+      const wrong = inputsOf(6);
+      wrong['ids']!.data[4 * vectors + 1] = 99n;
+      const good = inputsOf(3);
+      const right = graphProblems(model, graph, good, 0, 2e-2);
+      const message = /^input 'ids': row 4, position 1: found id 99, expected -11 to 10/;
+      await expectRejection('INDEX_OUT_OF_RANGE', message, model.run(wrong));
+      expect(await right).toEqual([]);
+      await model.dispose();
+    },
+  );
 
-  it.each([
-    [100, [64, 64]],
-    [7, [8, 16]],
-    [64, [16]],
-    [130, [16, 8, 16]],
-    [1, [32]],
-  ])(`attend to %i keys of tables %j (seed ${SEED})`, async (length, widths) => {
+  it.each(
+    [
+      [100, [64, 64]],
+      [7, [8, 16]],
+      [64, [16]],
+      [130, [16, 8, 16]],
+      [1, [32]],
+    ].flatMap(([length, widths]) =>
+      (['tf32', 'float16'] as const).map(
+        (products) => [length, widths, products] as [number, number[], typeof products],
+      ),
+    ),
+  )(`attend to %i keys of tables %j, %s (seed ${SEED})`, async (length, widths, products) => {
     const graph = attention(length, widths);
-    const model = await engine.load(graph, { products: 'tf32' });
+    const model = await engine.load(graph, { products });
     const width = widths.reduce((a, w) => a + w, 0);
     const inputsOf = (n: number): Record<string, Tensor> => ({
       q: random.floats([n, width], -1, 1),

@@ -2,6 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { repack } from '../../../../runtime/backends/cuda/repack.js';
 import { compile, GraphBuilder, type Plan } from '../../../../runtime/index.js';
 import type { KernelTarget } from '../../../../runtime/compile/kernel.js';
+import { numberToHalf } from '../../../../runtime/graph/dtype.js';
+import { writeWeight } from '../../../../runtime/backends/common/transfer.js';
 import { HOPPER_CAPS } from '../../../support/caps.js';
 
 const TARGET: KernelTarget = { ...HOPPER_CAPS, products: 'tf32' };
@@ -9,13 +11,13 @@ const TARGET: KernelTarget = { ...HOPPER_CAPS, products: 'tf32' };
 const [K, N] = [13, 16];
 
 /** y = x W. */
-function product(transB: 0 | 1): { plan: Plan; weight: Float32Array } {
+function product(transB: 0 | 1, target = TARGET): { plan: Plan; weight: Float32Array } {
   const b = new GraphBuilder('product');
   const weight = Float32Array.from({ length: K * N }, (_, i) => 1 + i * 2 ** -12);
   const x = b.input('x', 'float32', ['rows', K]);
   const w = b.constant('w', { dtype: 'float32', dims: transB ? [N, K] : [K, N], data: weight });
   b.output(b.op('Gemm', [x, w], { transB }, { outputs: ['y'] }), 'float32');
-  const plan = compile(b.build(), { maxBindingBytes: 2 ** 30, caps: TARGET, products: 'tf32' });
+  const plan = compile(b.build(), { maxBindingBytes: 2 ** 30, caps: target, products: target.products });
   return { plan, weight };
 }
 
@@ -39,6 +41,19 @@ describe('repack', () => {
         }
     },
   );
+
+  it('stores it as halves, a line a multiple of 8 of them, where products are of float16', () => {
+    const target: KernelTarget = { ...TARGET, products: 'float16' };
+    const { plan, weight } = product(0, target);
+    const { program } = repack(plan, target);
+    const [held] = program.weights as [(typeof program.weights)[number]];
+    expect([held.storage.type, held.storage.size]).toEqual(['f16', N * 16]);
+    const bytes = new ArrayBuffer(2 * N * 16);
+    writeWeight(held, bytes, 0);
+    const halves = new Uint16Array(bytes);
+    for (let n = 0; n < N; n++)
+      for (let k = 0; k < 16; k++) expect(halves[n * 16 + k]).toBe(k < K ? numberToHalf(weight[k * N + n]!) : 0);
+  });
 
   it('leaves weights as they are where kernels read them so', () => {
     const { plan } = product(0);

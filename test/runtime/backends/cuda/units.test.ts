@@ -110,20 +110,23 @@ describe.skipIf(!testsCuda)('perceptrons on matrix units (BRAID_TEST_BACKEND=cud
   });
   afterAll(() => engine.close());
 
-  it.each(FORMS)(`$title (seed ${SEED})`, async (form) => {
-    const graph = perceptron(form);
-    const model = await engine.load(graph, { products: 'tf32' });
-    for (const rows of [1, 7, 65, 1300]) {
-      const given = Object.fromEntries(
-        model.inputs.map(({ name, shape }) => [name, random.floats([rows, ...(shape.slice(1) as number[])], -1, 1)]),
-      );
-      const [output] = Object.values(await model.run(given));
-      const [expected] = evaluateGraph(graph, new Map(Object.entries(given))).values();
-      const found = output!.data as Float32Array;
-      const worst = found.reduce((most, v, i) => Math.max(most, Math.abs(v - Number(expected!.data[i]!))), 0);
-      expect(found.length).toBe(expected!.data.length);
-      expect(worst).toBeLessThan(0.03);
-    }
-    await model.dispose();
-  });
+  it.each(FORMS.flatMap((form) => (['tf32', 'float16'] as const).map((products) => ({ ...form, products }))))(
+    `$title, $products (seed ${SEED})`,
+    async ({ products, ...form }) => {
+      const graph = perceptron(form);
+      const model = await engine.load(graph, { products });
+      for (const rows of [1, 7, 65, 1300]) {
+        const given = Object.fromEntries(
+          model.inputs.map(({ name, shape }) => [name, random.floats([rows, ...(shape.slice(1) as number[])], -1, 1)]),
+        );
+        const [output] = Object.values(await model.run(given));
+        const [expected] = evaluateGraph(graph, new Map(Object.entries(given))).values();
+        const found = output!.data as Float32Array;
+        const worst = found.reduce((most, v, i) => Math.max(most, Math.abs(v - Number(expected!.data[i]!))), 0);
+        expect(found.length).toBe(expected!.data.length);
+        expect(worst).toBeLessThan(0.03);
+      }
+      await model.dispose();
+    },
+  );
 });
