@@ -43,8 +43,8 @@ export interface LoadOptions {
    */
   readonly precision?: Precision;
   /**
-   * `float16`, `tf32`: matrix products multiply in that and sum in float32, where the device has matrix units that do: WebGPU's
-   * some of the former, CUDA the latter, which then stands for `float16` too. Inputs of products in float16 beyond 65504
+   * `float16`, `tf32`: matrix products multiply in that and sum in float32, where the device has matrix units that do: WebGPU
+   * may have some of the former, CUDA has both. Inputs of products in float16 beyond 65504
    * overflow. Where it has none, products stay in float32 and a notice says so. Default: `float32`.
    */
   readonly products?: ProductPrecision;

@@ -93,7 +93,7 @@ static void measure(const std::string &name, const Arguments &g, u32 tileM, u32 
 
 template <int groups, int tileN, int slices, int stages, int residents>
 static void measureGroups(const Arguments &g, const std::vector<f32> &expected) {
-  using Tile = HopperTile<groups, tileN, slices, stages, true, true>;
+  using Tile = HopperTile<groups, tileN, slices, stages, true, true, false>;
   const std::string name = "groups " + std::to_string(64 * groups) + "x" + std::to_string(tileN) + " s" + std::to_string(slices);
   measure<Tile, residents>(name, g, Tile::tileM, tileN, stages * Tile::stageBytes + 1024, expected);
 }
@@ -112,8 +112,8 @@ int main() {
     reference<<<(m * n + 255) / 256, 256>>>(g);
     check(cudaMemcpy(expected.data(), g.out, expected.size() * 4, cudaMemcpyDeviceToHost));
     std::printf("%u x %u x %u\n", m, n, k);
-    if (k % 4 == 0) measure<TensorTile<128, 128, 64, 32, 3, Loads::Along, Loads::Along>, 2>("warps 128x128", g, 128, 128, 3 * 256 * 36 * 4, expected);
-    if (k % 4 == 0) measure<TensorTile<64, 64, 32, 32, 3, Loads::Along, Loads::Along>, 2>("warps 64x64", g, 64, 64, 3 * 128 * 36 * 4, expected);
+    if (k % 4 == 0) measure<TensorTile<128, 128, 64, 32, 3, Loads::Along, Loads::Along, false>, 2>("warps 128x128", g, 128, 128, 3 * 256 * 36 * 4, expected);
+    if (k % 4 == 0) measure<TensorTile<64, 64, 32, 32, 3, Loads::Along, Loads::Along, false>, 2>("warps 64x64", g, 64, 64, 3 * 128 * 36 * 4, expected);
     measureGroups<2, 256, 1, 4, 1>(g, expected);
     measureGroups<1, 128, 1, 4, 2>(g, expected);
     measureGroups<1, 64, 1, 4, 3>(g, expected);
