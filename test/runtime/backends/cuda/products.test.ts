@@ -11,7 +11,7 @@ import {
   type Backend,
   type Graph,
 } from '../../../../runtime/index.js';
-import type { LibraryProduct } from '../../../../runtime/compile/kernel.js';
+import type { LibraryProduct, ProductPrecision } from '../../../../runtime/compile/kernel.js';
 import { HOPPER_CAPS } from '../../../support/caps.js';
 import { Random, SEED } from '../../../support/cases.js';
 import { openBackend, testsCuda } from '../../../support/device.js';
@@ -39,7 +39,7 @@ function product({ k, n, bias, end, turned = false, alpha = 1 }: Form): Graph {
 }
 
 /** What a library is asked for in the model's launches. */
-function asked(graph: Graph, products: 'float32' | 'tf32'): LibraryProduct[] {
+function asked(graph: Graph, products: ProductPrecision): LibraryProduct[] {
   const target = { ...HOPPER_CAPS, products };
   const plan = compile(graph, { maxBindingBytes: 2 ** 30, caps: target, products });
   return groupLaunches(repack(plan, target), target, () => 0).flatMap(({ steps }) => steps[0]!.dispatch.library ?? []);
@@ -54,6 +54,7 @@ describe('products that a library may make', () => {
     expect(asked(product({ ...large, end: 'LeakyRelu' }), 'tf32')).toEqual([]);
     expect(asked(product({ ...large, alpha: 0.5 }), 'tf32')).toEqual([]);
     expect(asked(product({ ...large, n: 64 }), 'tf32')).toEqual([]);
+    expect(asked(product(large), 'float16')).toEqual([]);
   });
 
   it('say how their operands lie', () => {
