@@ -9,8 +9,15 @@ import { roundedRows } from './rows.js';
 export const MEASURED_ROWS: readonly number[] = [32, 256, 1024, 3840, 7680];
 /** Rows that a library is asked for whether it takes a product at all. */
 const LIKELY_ROWS = 1024;
-/** A library has to be faster by so much: about as fast is not worth products that may differ between its versions. */
-const WORTH = 0.97;
+/**
+ * A library has to be faster by so much, and by so many microseconds: about as fast is not worth products that may differ between
+ * its versions, a longer call on the host, and kernels around it that do not begin early.
+ */
+const [WORTH, LEAST_SAVED] = [0.97, 2];
+
+function isWorth({ own, library }: MeasuredProduct): boolean {
+  return library < WORTH * own && own - library > LEAST_SAVED;
+}
 
 /** Microseconds of a product of m rows, by Braid's own kernel and by the library. */
 export interface MeasuredProduct {
@@ -43,13 +50,12 @@ export class ProductChoices {
   prefersLibrary(launch: number, m: number): boolean {
     const distance = (times: MeasuredProduct): number => Math.abs(Math.log(times.m / m));
     const [nearest] = [...(this.#measured.get(launch) ?? [])].sort((a, b) => distance(a) - distance(b));
-    return nearest !== undefined && nearest.library < WORTH * nearest.own;
+    return nearest !== undefined && isWorth(nearest);
   }
 
   /** Launches that the library makes at some number of rows. */
   get count(): number {
-    const isFaster = (times: MeasuredProduct): boolean => times.library < WORTH * times.own;
-    return [...this.#measured.values()].filter((all) => all.some(isFaster)).length;
+    return [...this.#measured.values()].filter((all) => all.some(isWorth)).length;
   }
 }
 

@@ -102,8 +102,11 @@ describe('ProductChoices', () => {
       true,
     ]);
     expect(choices.prefersLibrary(1, 5000)).toBe(false);
-    choices.add(1, { m: 100, own: 10, library: 9.9 });
-    expect([choices.prefersLibrary(1, 100), choices.count]).toEqual([false, 1]);
+    // By too little, of the time and in microseconds.
+    choices.add(1, { m: 100, own: 200, library: 197 });
+    choices.add(2, { m: 100, own: 8, library: 6.5 });
+    expect([1, 2].map((launch) => choices.prefersLibrary(launch, 100))).toEqual([false, false]);
+    expect(choices.count).toBe(1);
   });
 
   it('takes none once it fails', () => {
