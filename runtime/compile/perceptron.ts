@@ -9,7 +9,7 @@ import type { Known, ValueType } from '../operators/operator.js';
 import { perceptronOperator, cutsOf, type Layer } from '../operators/perceptron/index.js';
 import type { AnalyzedGraph, AnalyzedNode } from './analyze.js';
 import { contextOf, parameters } from './graph-edits.js';
-import { productsOf, unitsOf, usesMatrixUnits, type KernelTarget, type UnitsTarget } from './kernel.js';
+import { productsOf, unitsOf, usesMatrixUnits, type KernelTarget } from './kernel.js';
 import { roundToTf32 } from './tf32.js';
 import { epilogueOf, LinearLayers, type Linear } from './linear-layers.js';
 
@@ -89,7 +89,7 @@ function packedHalves(linears: readonly Linear[], norm: Norm | undefined): Uint3
 }
 
 /** As `packed`, for the matrix units of CUDA; see unitsLayout. */
-function packedUnits(linears: readonly Linear[], norm: Norm | undefined, { halves }: UnitsTarget): Float32Array {
+function packedUnits(linears: readonly Linear[], norm: Norm | undefined, caps: KernelTarget): Float32Array {
   const layout = unitsLayout(linears, norm !== undefined);
   const data = new Float32Array(layout.total);
   linears.forEach(({ k, n, ...linear }, i) => {
@@ -99,7 +99,7 @@ function packedUnits(linears: readonly Linear[], norm: Norm | undefined, { halve
         data[layout.weights[i]! + unitAt(row, column, n, i === 0)] = weight[row * n + column]!;
     }
   });
-  if (!halves) roundToTf32(data);
+  if (!unitsOf(caps).halves) roundToTf32(data);
   linears.forEach(({ bias }, i) => bias && data.set(bias, layout.biases[i]!));
   if (norm) {
     data.set(norm.scale, layout.scale);
@@ -149,7 +149,7 @@ export function fusePerceptrons(analyzed: AnalyzedGraph, caps: KernelTarget): An
     if (!isWorth || !fits(linears, norm !== undefined)) continue;
     const end = norm?.node ?? last.node;
     const name = `${last.node.node.name}/parameters`;
-    const tensor = parameters(PACKED[products](linears, norm, unitsOf(caps)));
+    const tensor = parameters(PACKED[products](linears, norm, caps));
     types.set(name, { dtype: tensor.dtype, shape: tensor.dims });
     known.set(name, { kind: 'tensor', tensor });
     const [, , addend = '', ...others] = last.node.node.inputs;

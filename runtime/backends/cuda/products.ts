@@ -11,7 +11,7 @@ export const MEASURED_ROWS: readonly number[] = [32, 256, 1024, 3840, 7680];
 const LIKELY_ROWS = 1024;
 /**
  * A library has to be faster by so much, and by so many microseconds: about as fast is not worth products that may differ between
- * its versions, a longer call on the host, and kernels around it that do not begin early.
+ * its versions, and a longer call on the host.
  */
 const [WORTH, LEAST_SAVED] = [0.97, 2];
 
