@@ -19,24 +19,35 @@ export interface ShortAttentionOptions {
   readonly hasMask: boolean;
   /** Features lie together in fours, in all operands but the mask. */
   readonly vectors: boolean;
-  /** Dimensions that count the queries, after merging. */
+  /** Dimensions that count what invocations take, after merging. */
   readonly rank: number;
   readonly workgroupSize: number;
+  /** Queries of an invocation, `q_next` and so on apart, and keys that it weighs at a time: a divisor of their number. */
+  readonly queries: number;
+  readonly keys: number;
+  /** Operands that are stored as float16, in vectors of 8 features. */
+  readonly halves: Readonly<Record<'q' | 'k' | 'v', boolean>>;
   /** The result is stored as float16, in vectors. */
   readonly outHalves: boolean;
 }
 
-function fieldsOf(hasMask: boolean, rank: number): { operands: string[]; fields: ParameterField[] } {
+function fieldsOf(
+  hasMask: boolean,
+  rank: number,
+  queries: number,
+): { operands: readonly string[]; fields: ParameterField[] } {
   const list = Math.max(rank, 2);
   const scalar = (name: string, type: 'u32' | 'f32' = 'u32'): ParameterField => ({ name, type, length: 1 });
-  const operands = ['q', 'k', 'v', ...(hasMask ? ['mask'] : []), 'out'];
+  const mask = hasMask ? ['mask'] : [];
+  const operands = ['q', 'k', 'v', ...mask, 'out'];
   const fields: ParameterField[] = [
     scalar('count'),
     scalar('length'),
     scalar('scale', 'f32'),
     ...operands.map((o) => scalar(`${o}_start`)),
-    ...['k', 'v', ...(hasMask ? ['mask'] : [])].map((o) => scalar(`${o}_step`)),
+    ...['k', 'v', ...mask].map((o) => scalar(`${o}_step`)),
     ...['q', 'k', 'v', 'out'].map((o) => scalar(`${o}_feature`)),
+    ...(queries > 1 ? ['q', ...mask, 'out'].map((o) => scalar(`${o}_next`)) : []),
     { name: 'shape', type: 'u32', length: list },
     ...operands.map((o): ParameterField => ({ name: `${o}_strides`, type: 'u32', length: list })),
   ];
@@ -48,11 +59,17 @@ const [MOST_KEYS, MOST_FEATURES] = [64, 64];
 
 /** The same on CUDA, for a number of keys that is known; undefined where registers do not hold their scores. */
 export function nativeShortAttention(
-  { width, valueWidth, hasMask, vectors, rank }: Omit<ShortAttentionOptions, 'workgroupSize' | 'outHalves'>,
+  {
+    width,
+    valueWidth,
+    hasMask,
+    vectors,
+    rank,
+  }: Pick<ShortAttentionOptions, 'width' | 'valueWidth' | 'hasMask' | 'vectors' | 'rank'>,
   length: number,
 ): WebGpuProgram | undefined {
   if (!vectors || length > MOST_KEYS || Math.max(width, valueWidth) > MOST_FEATURES) return undefined;
-  const { operands, fields } = fieldsOf(hasMask, rank);
+  const { operands, fields } = fieldsOf(hasMask, rank, 1);
   const places = operands.map((o) => {
     const offset = stridedOffsets('i', rank, 'shape', [
       { variable: 'at', strides: `${o}_strides`, start: `${o}_start` },
@@ -79,37 +96,69 @@ ${hasMask ? mask : ''}`;
 }
 
 /**
- * softmax(scale q K + mask) V, a query an invocation: its features and its result stay in registers, the keys pass by
- * once. Neighbouring queries share their keys, which so come from the nearest cache. The largest score is kept as it is
- * found, and what was summed is scaled down when it grows.
+ * softmax(scale q K + mask) V, a few queries an invocation: their features and results stay in registers, the keys pass by
+ * once. Neighbouring invocations share their keys, which so come from the nearest cache; several queries read and widen a key
+ * once. The largest score is kept as it is found, and what was summed is scaled down when it grows.
  *
  * Operations a query and key: 2 (width + valueWidth) and the exponentials. Memory: every operand once, and no scores.
  */
 export function shortAttention(options: ShortAttentionOptions): WebGpuProgram {
-  const { width, valueWidth, hasMask, vectors, rank, workgroupSize, outHalves } = options;
+  const { width, valueWidth, hasMask, vectors, rank, workgroupSize, queries, keys, halves, outHalves } = options;
   const made = outHalves ? 'f16' : 'f32';
-  const { operands, fields } = fieldsOf(hasMask, rank);
+  const { operands, fields } = fieldsOf(hasMask, rank, queries);
   const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
   const [groups, valueGroups] = [range(Math.ceil(width / 4)), range(Math.ceil(valueWidth / 4))];
+  const [us, rs] = [range(queries), range(keys)];
+  const isHalf = (o: string): boolean => halves[o as 'q' | 'k' | 'v'] ?? false;
   const binding = (o: string, i: number): string => {
     if (o === 'out') return declareMade(i + 1, o, made, vectors);
+    if (isHalf(o)) return declareStorage(i + 1, o, 'u32', 'read', true);
     return declareStorage(i + 1, o, 'f32', 'read', vectors && o !== 'mask');
   };
-  /** Four features of an operand from its group `g`; zeros behind the last. */
-  const four = (o: string, at: string, g: number, features: number): string => {
-    if (vectors) return `${o}[${at} / 4u + ${g}u]`;
-    const words = range(4).map((i) =>
-      4 * g + i < features ? `${o}[${at} + ${4 * g + i}u * blocks[z].${o}_feature]` : '0.0',
-    );
-    return `vec4<f32>(${words.join(', ')})`;
+  /** Declares the features of an operand from `at` on as fours `name`0, `name`1, ..; zeros behind the last. */
+  const fours = (o: string, name: string, at: string, features: number): string[] => {
+    if (isHalf(o)) {
+      return range(features / 8).flatMap((e) => [
+        `let ${name}_eight${e} = ${o}[(${at}) / 8u + ${e}u];`,
+        ...['xy', 'zw'].map(
+          ([x, y], i) =>
+            `let ${name}${2 * e + i} = vec4<f32>(unpack2x16float(${name}_eight${e}.${x}), unpack2x16float(${name}_eight${e}.${y}));`,
+        ),
+      ]);
+    }
+    return range(Math.ceil(features / 4)).map((g) => {
+      if (vectors) return `let ${name}${g} = ${o}[(${at}) / 4u + ${g}u];`;
+      const words = range(4).map((i) =>
+        4 * g + i < features ? `${o}[${at} + ${4 * g + i}u * blocks[z].${o}_feature]` : '0.0',
+      );
+      return `let ${name}${g} = vec4<f32>(${words.join(', ')});`;
+    });
   };
-  const store = (g: number): string => {
-    if (vectors) return `    out[out_at / 4u + ${g}u] = ${madeOf(`s${g} * share`, made, true)};`;
+  const of = (o: string, u: number): string => (u === 0 ? `${o}_at` : `${o}_at + ${u}u * blocks[z].${o}_next`);
+  const store = (u: number, g: number): string => {
+    if (vectors) return `out[(${of('out', u)}) / 4u + ${g}u] = ${madeOf(`s${u}_${g} * share${u}`, made, true)};`;
     return range(Math.min(4, valueWidth - 4 * g))
-      .map((i) => `    out[out_at + ${4 * g + i}u * blocks[z].out_feature] = s${g}.${'xyzw'[i]} * share;`)
-      .join('\n');
+      .map((i) => `out[${of('out', u)} + ${4 * g + i}u * blocks[z].out_feature] = s${u}_${g}.${'xyzw'[i]} * share${u};`)
+      .join('\n    ');
   };
-  const dots = groups.map((g) => `dot(q${g}, ${four('k', 'k_row', g, width)})`);
+  const score = (u: number, r: number): string => {
+    const dots = groups.map((g) => `dot(scaled${u}_${g}, k${r}_${g})`);
+    return [...dots, ...(hasMask ? [`mask[${of('mask', u)} + (j + ${r}u) * blocks[z].mask_step]`] : [])].join(' + ');
+  };
+  const weigh = (u: number): string[] => [
+    ...rs.map((r) => `let score${r} = ${score(u, r)};`),
+    `let grown = ${rs.reduce((most, r) => `max(${most}, score${r})`, `largest${u}`)};`,
+    `let kept = exp(largest${u} - grown);`,
+    ...rs.map((r) => `let weight${r} = exp(score${r} - grown);`),
+    `largest${u} = grown;`,
+    `sum${u} = fma(sum${u}, kept, ${rs.map((r) => `weight${r}`).join(' + ')});`,
+    ...valueGroups.map(
+      (g) => `s${u}_${g} = s${u}_${g} * kept + ${rs.map((r) => `v${r}_${g} * weight${r}`).join(' + ')};`,
+    ),
+  ];
+  const row = (o: string, r: number): string => `${o}_at + (j + ${r}u) * blocks[z].${o}_step`;
+  const text = (lines: readonly string[], indent: number): string =>
+    lines.map((l) => `${' '.repeat(indent)}${l}`).join('\n');
   const source = wgsl`
 ${declareParameters(fields)}
 ${operands.map(binding).join('\n')}
@@ -123,24 +172,30 @@ ${walkItems({
     'shape',
     operands.map((o) => ({ variable: `${o}_at`, strides: `${o}_strides`, start: `${o}_start` })),
   )}
-${groups.map((g) => `    let q${g} = ${four('q', 'q_at', g, width)} * scale;`).join('\n')}
-${valueGroups.map((g) => `    var s${g} = vec4<f32>();`).join('\n')}
-    var largest = -3.4028234e38;
-    var sum = 0.0;
-    for (var j = 0u; j < length; j++) {
-      let k_row = k_at + j * blocks[z].k_step;
-      let v_row = v_at + j * blocks[z].v_step;
-      let score = ${dots.join(' + ')}${hasMask ? ' + mask[mask_at + j * blocks[z].mask_step]' : ''};
-      let grown = max(largest, score);
-      let kept = exp(largest - grown);
-      let weight = exp(score - grown);
-      largest = grown;
-      sum = fma(sum, kept, weight);
-${valueGroups.map((g) => `      s${g} = s${g} * kept + ${four('v', 'v_row', g, valueWidth)} * weight;`).join('\n')}
+${text(
+  us.flatMap((u) => [
+    ...fours('q', `q${u}_`, of('q', u), width),
+    ...groups.map((g) => `let scaled${u}_${g} = q${u}_${g} * scale;`),
+    ...valueGroups.map((g) => `var s${u}_${g} = vec4<f32>();`),
+    `var largest${u} = -3.4028234e38;`,
+    `var sum${u} = 0.0;`,
+  ]),
+  4,
+)}
+    for (var j = 0u; j < length; j += ${keys}u) {
+${text(
+  rs.flatMap((r) => [...fours('k', `k${r}_`, row('k', r), width), ...fours('v', `v${r}_`, row('v', r), valueWidth)]),
+  6,
+)}
+${us.map((u) => `      {\n${text(weigh(u), 8)}\n      }`).join('\n')}
     }
-    let share = 1.0 / sum;
-${valueGroups.map(store).join('\n')}`,
+${text(
+  us.flatMap((u) => [`let share${u} = 1.0 / sum${u};`, ...valueGroups.map((g) => store(u, g))]),
+  4,
+)}`,
 })}`;
-  const key = `ShortAttention_${width}_${valueWidth}${hasMask ? '_mask' : ''}${vectors ? '_vectors' : ''}${outHalves ? '_to_f16' : ''}_r${rank}_w${workgroupSize}`;
+  const stored = Object.entries(halves).flatMap(([o, is]) => (is ? [o] : []));
+  const marks = `${hasMask ? '_mask' : ''}${vectors ? '_vectors' : ''}${stored.length > 0 ? `_${stored.join('')}_f16` : ''}${outHalves ? '_to_f16' : ''}`;
+  const key = `ShortAttention_${width}_${valueWidth}_${queries}x${keys}${marks}_r${rank}_w${workgroupSize}`;
   return { key, source, fields, reportsErrors: false };
 }

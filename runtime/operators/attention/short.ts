@@ -11,6 +11,14 @@ import { fusedOperator } from '../fused.js';
 /** Invocations of a workgroup: few, for each holds many registers. */
 const WORKGROUP = 64;
 
+/** Most features that the queries of an invocation and their results have. */
+const MOST_FEATURES = 64;
+
+/** The first of some numbers that divides `dim`; 1 where none does, or it is not known. */
+function divisorOf(dim: Dim, candidates: readonly number[]): number {
+  return (typeof dim === 'number' ? candidates.find((n) => dim % n === 0) : undefined) ?? 1;
+}
+
 function lower(lowering: Lowering): void {
   const { context } = lowering;
   const { attributes } = context;
@@ -36,13 +44,7 @@ function lower(lowering: Lowering): void {
     ...(mask ? { mask: over(mask, queries, length) } : {}),
     out: output,
   };
-  // Keys and values are the same for all queries of a batch.
-  const walked = (name: string, view: View): readonly Dim[] => [
-    ...view.strides.slice(0, -2),
-    name === 'k' || name === 'v' ? 0 : view.strides.at(-2)!,
-  ];
   const entries: [string, View][] = Object.entries(operands);
-  const space = collapse({ shape: [...batch, queries], strides: entries.map(([name, view]) => walked(name, view)) });
   const axes = output.shape.map((_, i) => i);
   const [first, last] = [axes.slice(0, -1), axes.filter((i) => i !== axes.length - 2)];
   const isWhole = divideExact(width, 4) !== undefined && divideExact(valueWidth, 4) !== undefined;
@@ -51,36 +53,61 @@ function lower(lowering: Lowering): void {
     [operands.q, operands.v, output].every((v) => equal(v.strides.at(-1)!, 1) && isAligned(v, first)) &&
     equal(operands.k.strides.at(-2)!, 1) &&
     isAligned(operands.k, last);
-  const count = product([...batch, queries]);
-  const scores = mul(count, length);
-  const rank = Math.max(1, space.shape.length);
-  const form = { width, valueWidth, hasMask: mask !== undefined, vectors, rank };
-  const kernelOf = (program: WebGpuProgram, threads: number, caps: DeviceCaps): StepKernel => ({
-    program,
-    dispatch: {
-      parameters: {
-        count,
-        length,
-        scale: { f32: attributes.number('scale', 1) },
-        ...Object.fromEntries(entries.map(([name, view]) => [`${name}_start`, { start: view }])),
-        k_step: operands.k.strides.at(-1)!,
-        v_step: operands.v.strides.at(-2)!,
-        ...(operands.mask ? { mask_step: operands.mask.strides.at(-1)! } : {}),
-        q_feature: operands.q.strides.at(-1)!,
-        k_feature: operands.k.strides.at(-2)!,
-        v_feature: operands.v.strides.at(-1)!,
-        out_feature: output.strides.at(-1)!,
-        shape: nonEmpty(space.shape, 1),
-        ...Object.fromEntries(entries.map(([name], i) => [`${name}_strides`, nonEmpty(space.strides[i]!, 0)])),
+  // Eights of halves, where all that writes them makes those.
+  const inEights = (view: View, features: number, [feature, along]: readonly [number, readonly number[]]): boolean =>
+    vectors && features % 8 === 0 && equal(view.strides.at(feature)!, 1) && isAligned(view, along, 8);
+  const rounds: Readonly<Record<string, boolean>> = {
+    q: inEights(operands.q, width, [-1, first]),
+    k: inEights(operands.k, width, [-2, last]),
+    v: inEights(operands.v, valueWidth, [-1, first]),
+  };
+  const scores = mul(product([...batch, queries]), length);
+  /** The kernel's options and its dispatch, with `each` queries to an invocation. */
+  const walk = (each: number) => {
+    // Keys and values are the same for all queries of a batch.
+    const walked = (name: string, view: View): readonly Dim[] => [
+      ...view.strides.slice(0, -2),
+      name === 'k' || name === 'v' ? 0 : mul(view.strides.at(-2)!, each),
+    ];
+    const taken = [...batch, each === 1 ? queries : (queries as number) / each];
+    const space = collapse({ shape: taken, strides: entries.map(([name, view]) => walked(name, view)) });
+    return { count: product(taken), space, rank: Math.max(1, space.shape.length) };
+  };
+  const kernelOf = (program: WebGpuProgram, threads: number, caps: DeviceCaps, each: number): StepKernel => {
+    const { count, space } = walk(each);
+    const nexts = each > 1 ? entries.filter(([name]) => name !== 'k' && name !== 'v') : [];
+    return {
+      program,
+      dispatch: {
+        parameters: {
+          count,
+          length,
+          scale: { f32: attributes.number('scale', 1) },
+          ...Object.fromEntries(entries.map(([name, view]) => [`${name}_start`, { start: view }])),
+          k_step: operands.k.strides.at(-1)!,
+          v_step: operands.v.strides.at(-2)!,
+          ...(operands.mask ? { mask_step: operands.mask.strides.at(-1)! } : {}),
+          q_feature: operands.q.strides.at(-1)!,
+          k_feature: operands.k.strides.at(-2)!,
+          v_feature: operands.v.strides.at(-1)!,
+          out_feature: output.strides.at(-1)!,
+          ...Object.fromEntries(nexts.map(([name, view]) => [`${name}_next`, view.strides.at(-2)!])),
+          shape: nonEmpty(space.shape, 1),
+          ...Object.fromEntries(entries.map(([name], i) => [`${name}_strides`, nonEmpty(space.strides[i]!, 0)])),
+        },
+        workgroups: flatWorkgroups(count, threads, caps.maxWorkgroupsPerDimension),
       },
-      workgroups: flatWorkgroups(count, threads, caps.maxWorkgroupsPerDimension),
-    },
-  });
+    };
+  };
+  const form = { width, valueWidth, hasMask: mask !== undefined, vectors };
   lowering.emit({
     kernel: 'ShortAttention',
     operands: [
-      // Queries, keys and values stay float32: widening a key for every query takes longer than reading twice as much.
-      ...entries.slice(0, -1).map(([, view]) => ({ view, access: 'read' as const })),
+      ...entries.slice(0, -1).map(([name, view]) => ({
+        view,
+        access: 'read' as const,
+        ...(rounds[name] ? { packed: ROUNDED } : {}),
+      })),
       { view: output, access: 'write', ...(vectors ? { packed: ROUNDED } : {}) },
     ],
     cost: {
@@ -91,12 +118,36 @@ function lower(lowering: Lowering): void {
     detail: `queries=${queries} keys=${length} features=${width}`,
     webgpu(caps) {
       const workgroupSize = Math.min(WORKGROUP, flatWorkgroupSize(caps.maxWorkgroupInvocations));
-      const outHalves = output.storage.type === 'f16';
-      return kernelOf(shortAttention({ ...form, workgroupSize, outHalves }), workgroupSize, caps);
+      const [q, k, v, out] = [operands.q, operands.k, operands.v, output].map((o) => o.storage.type === 'f16') as [
+        boolean,
+        boolean,
+        boolean,
+        boolean,
+      ];
+      const most = MOST_FEATURES / (width + valueWidth);
+      const each = caps.software
+        ? 1
+        : divisorOf(
+            queries,
+            [4, 3, 2].filter((n) => n <= most),
+          );
+      const keysAtOnce = caps.software ? 1 : divisorOf(length, [4, 3, 2]);
+      const program = shortAttention({
+        ...form,
+        rank: walk(each).rank,
+        workgroupSize,
+        queries: each,
+        keys: keysAtOnce,
+        halves: { q, k, v },
+        outHalves: out,
+      });
+      return kernelOf(program, workgroupSize, caps, each);
     },
     cuda(caps) {
-      const program = typeof length === 'number' ? nativeShortAttention(form, length) : undefined;
-      return program && kernelOf(program, NATIVE_THREADS, caps);
+      const isHalf = entries.some(([, view]) => view.storage.type === 'f16');
+      if (isHalf || typeof length !== 'number') return undefined;
+      const program = nativeShortAttention({ ...form, rank: walk(1).rank }, length);
+      return program && kernelOf(program, NATIVE_THREADS, caps, 1);
     },
   });
 }

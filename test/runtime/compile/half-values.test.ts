@@ -55,6 +55,27 @@ function pairs(vectors: number, width: number): Graph {
   return b.build();
 }
 
+/** Attention among vectors that are looked up, of heads of 8 features. */
+function attention(vectors: number, heads: number): Graph {
+  const random = new Random();
+  const b = new GraphBuilder('attention');
+  const looked = ['q', 'k', 'v'].map((name) =>
+    b.op(
+      'Gather',
+      [b.constant(name, random.floats([20, heads * 8], -1, 1)), b.input(`${name} ids`, 'int64', ['n', vectors])],
+      { axis: 0 },
+    ),
+  );
+  const shape = b.constant('heads', tensorOf('int64', [4], [0, vectors, heads, 8]));
+  const [q, k, v] = [
+    [0, 2, 1, 3],
+    [0, 2, 3, 1],
+    [0, 2, 1, 3],
+  ].map((perm, i) => b.op('Transpose', [b.op('Reshape', [looked[i]!, shape])], { perm })) as [string, string, string];
+  b.output(b.op('MatMul', [b.op('Softmax', [b.op('MatMul', [q, k])], { axis: -1 }), v]), 'float32');
+  return b.build();
+}
+
 // Larger than what becomes one kernel of several layers.
 const WIDE: Layers = { table: 64, dense: 13, hidden: 1024, columns: 200 };
 
@@ -136,6 +157,24 @@ describe('values between products of float16', () => {
       const model = await engine.load(graph, { products: 'float16' });
       for (const n of [1, 9]) {
         const inputs = { ids: random.tensor('int64', [n, vectors], 0, 20) };
+        expect(await graphProblems(model, graph, inputs, 1e-2, 2e-2)).toEqual([]);
+      }
+      await model.dispose();
+    });
+
+    it.each([
+      [21, 8],
+      [4, 1],
+      [5, 3],
+    ])(`give nearly what the reference gives: ${SEED}, attention among %i of %i heads`, async (vectors, heads) => {
+      const graph = attention(vectors, heads);
+      expect(halvesOf(graph)).toHaveLength(3);
+      const random = new Random();
+      const model = await engine.load(graph, { products: 'float16' });
+      for (const n of [1, 9]) {
+        const inputs = Object.fromEntries(
+          ['q', 'k', 'v'].map((name) => [`${name} ids`, random.tensor('int64', [n, vectors], 0, 20)]),
+        );
         expect(await graphProblems(model, graph, inputs, 1e-2, 2e-2)).toEqual([]);
       }
       await model.dispose();

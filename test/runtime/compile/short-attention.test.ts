@@ -1,9 +1,9 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { compile, GraphBuilder, GraphEngine, tensorOf, type Graph } from '../../../runtime/index.js';
+import { describe, expect, it } from 'vitest';
+import { compile, GraphBuilder, tensorOf, type Graph } from '../../../runtime/index.js';
 import { importOnnxFile } from '../../../src/onnx/index.js';
 import { buildZoo, zooInputs } from '../../../src/zoo/index.js';
 import { graphProblems, Random, SEED } from '../../support/cases.js';
-import { openBackend } from '../../support/device.js';
+import { openBothEngines } from '../../support/engines.js';
 import { goldenPath } from '../../support/golden.js';
 
 const ints = (...values: number[]) => tensorOf('int64', [values.length], values);
@@ -61,15 +61,13 @@ const FORMS: Form[] = [
   { heads: 2, queries: 5, keys: 7, width: 5, values: 3, scale: 'Mul', mask: [5, 7], joins: true },
   { heads: 3, queries: 1, keys: 64, width: 64, values: 64, scale: 'both sides', mask: [1, 1, 1, 64], joins: true },
   { heads: 1, queries: 9, keys: 2, width: 4, values: 12, scale: 'none', joins: false },
+  { heads: 3, queries: 8, keys: 8, width: 4, values: 4, scale: 'Mul', mask: [3, 8, 8], joins: true },
+  { heads: 2, queries: 10, keys: 10, width: 16, values: 8, scale: 'none', mask: [10], joins: false },
   { heads: 2, queries: 3, keys: 128, width: 1, values: 1, scale: 'Div', mask: [2, 1, 128], joins: false },
 ];
 
 describe('attention over short sequences', () => {
-  let engine: GraphEngine;
-  beforeAll(async () => {
-    engine = new GraphEngine(await openBackend({ arenaBytes: 2 ** 24 }));
-  });
-  afterAll(() => engine.close());
+  const engines = openBothEngines();
 
   it.each(FORMS)('is one kernel: $queries queries, $keys keys, $scale', (form) => {
     expect(kernels(attention(form))).toEqual(['ShortAttention']);
@@ -79,16 +77,18 @@ describe('attention over short sequences', () => {
     const { heads, queries, keys, width, values } = form;
     const random = new Random();
     const graph = attention(form);
-    const model = await engine.load(graph);
-    for (const n of [1, 6]) {
-      const inputs = {
-        q: random.floats([n, queries, heads * width]),
-        k: random.floats([n, keys, heads * width]),
-        v: random.floats([n, keys, heads * values]),
-      };
-      expect(await graphProblems(model, graph, inputs)).toEqual([]);
+    for (const engine of engines) {
+      const model = await engine.load(graph);
+      for (const n of [1, 6]) {
+        const inputs = {
+          q: random.floats([n, queries, heads * width]),
+          k: random.floats([n, keys, heads * width]),
+          v: random.floats([n, keys, heads * values]),
+        };
+        expect(await graphProblems(model, graph, inputs)).toEqual([]);
+      }
+      await model.dispose();
     }
-    await model.dispose();
   });
 
   it('is found in BST, built and exported', async () => {
@@ -102,9 +102,11 @@ describe('attention over short sequences', () => {
 
   it('leaves BST what it was', async () => {
     const graph = buildZoo('bst', 'tiny');
-    const model = await engine.load(graph);
-    expect(await graphProblems(model, graph, zooInputs('bst', 'tiny', 9, 1))).toEqual([]);
-    await model.dispose();
+    for (const engine of engines) {
+      const model = await engine.load(graph);
+      expect(await graphProblems(model, graph, zooInputs('bst', 'tiny', 9, 1))).toEqual([]);
+      await model.dispose();
+    }
   });
 
   it('is found where the operator of that name stands', () => {
