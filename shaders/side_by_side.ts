@@ -5,6 +5,8 @@ export interface Part {
   readonly program: WebGpuProgram;
   /** Blocks of parameters, and slices in z, that its dispatch has. */
   readonly slices: number;
+  /** Slices of the joined dispatch that the workgroups of one of them are spread over. Default: 1. */
+  readonly shares?: number;
   /** What is bound behind the parameters, by the numbers of the buffers. */
   readonly buffers: readonly number[];
 }
@@ -16,12 +18,12 @@ export interface JoinedProgram {
   readonly storage: readonly { readonly buffer: number; readonly access: 'read' | 'read_write' }[];
 }
 
-/** What the entry points of kernels ask for, from what a joined program's has. */
-const BUILTINS: Readonly<Record<string, ((size: number) => string) | undefined>> = {
-  workgroup_id: () => 'vec3<u32>(group.xy, z)',
-  global_invocation_id: (size) => `vec3<u32>(group.x * ${size}u + thread, group.y, z)`,
+/** What the entry points of kernels ask for, from what a joined program's has, and the workgroup's place x. */
+const BUILTINS: Readonly<Record<string, ((size: number, shares: number) => string) | undefined>> = {
+  workgroup_id: () => 'vec3<u32>(x, group.y, z)',
+  global_invocation_id: (size) => `vec3<u32>(x * ${size}u + thread, group.y, z)`,
   local_invocation_index: () => 'thread',
-  num_workgroups: () => 'groups',
+  num_workgroups: (_, shares) => (shares === 1 ? 'groups' : `vec3<u32>(groups.x * ${shares}u, groups.yz)`),
 };
 
 const ENTRY = /@compute\s+@workgroup_size\((\d+)\)\s*fn\s+main\s*\(((?:@builtin\(\w+\)[^,)]*,?\s*)*)\)/;
@@ -40,7 +42,7 @@ export function workgroupSizeOf({ source }: WebGpuProgram): number | undefined {
 
 /**
  * One program whose workgroups do the work of several kernels: those of slices [0, n0) in z that of the first, the next n1
- * that of the second. Workgroups of one dispatch run side by side, where dispatches that share a buffer wait for each
+ * that of the second; a part's slice may be spread over several. Workgroups of one dispatch run side by side, where dispatches that share a buffer wait for each
  * other. WebGPU takes a buffer that is written once in a dispatch: parts that share one share its variable. Undefined where
  * that has another type in each, where workgroups differ in size, and where an entry point asks for what others have not.
  */
@@ -61,7 +63,7 @@ export function sideBySide(parts: readonly Part[]): JoinedProgram | undefined {
   const calls: string[] = [];
   const directives = new Set<string>();
   let first = 0;
-  for (const [i, { program, slices, buffers }] of parts.entries()) {
+  for (const [i, { program, slices, shares = 1, buffers }] of parts.entries()) {
     const prefix = `part${i}_`;
     const { source } = program;
     const aliases = new Map<string, string>();
@@ -87,10 +89,12 @@ export function sideBySide(parts: readonly Part[]): JoinedProgram | undefined {
       .replace(PARAMETERS, `@group(0) @binding(${i}) var<uniform>`)
       .replace(ENTRY, `fn main(${asked.map(([, , parameter]) => parameter).join(', ')})`);
     bodies.push(rename(body, names));
-    const given = asked.map(([, builtin]) => BUILTINS[builtin!]!(size));
-    const end = first + slices;
+    const given = asked.map(([, builtin]) => BUILTINS[builtin!]!(size, shares));
+    const end = first + slices * shares;
+    const slice = `group.z - ${first}u`;
     calls.push(`if (group.z >= ${first}u && group.z < ${end}u) {
-    let z = group.z - ${first}u;
+    let z = ${shares === 1 ? slice : `(${slice}) / ${shares}u`};
+    let x = ${shares === 1 ? 'group.x' : `group.x + (${slice}) % ${shares}u * groups.x`};
     ${prefix}main(${given.join(', ')});
   }`);
     first = end;
@@ -102,7 +106,10 @@ ${bodies.join('\n')}
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
   ${calls.join(' else ')}
 }`;
-  const places = parts.map(({ program, slices, buffers }) => `${program.key} x${slices} [${buffers.join(' ')}]`);
+  const places = parts.map(
+    ({ program, slices, shares = 1, buffers }) =>
+      `${program.key} x${slices}${shares === 1 ? '' : `/${shares}`} [${buffers.join(' ')}]`,
+  );
   return { key: places.join(' | '), source, storage };
 }
 

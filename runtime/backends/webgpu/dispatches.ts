@@ -3,7 +3,7 @@ import { waveBindings, type Plan } from '../../compile/plan.js';
 import type { Storage } from '../../compile/view.js';
 import { evaluate, sum, type Bindings } from '../../graph/dim.js';
 import type { DispatchTime, Timing } from '../backend.js';
-import { join, joinKey, joinSets, type Candidate, type SideBySide } from './joins.js';
+import { joinedWidth, joinKey, joins, joinSets, type Candidate, type SideBySide } from './joins.js';
 import type { WaveLayout } from '../common/layout.js';
 import { ParameterBlocks } from '../common/parameters.js';
 import type { Pipeline, PipelineCache } from './pipelines.js';
@@ -11,6 +11,9 @@ import type { DispatchGroup } from '../common/schedule.js';
 
 /** Sizes that a plan remembers its dispatches for. */
 const MOST_SIZES = 256;
+
+/** So many rows that the workgroups of a dispatch are as many as its work. */
+const MANY_ROWS = 2 ** 14;
 
 /** What dispatches take from the executable they belong to. */
 export interface DispatchHost {
@@ -60,10 +63,12 @@ export class Dispatches {
   /** Of each group: its program's, then its alternatives'. */
   readonly #single: readonly (readonly Bound[])[];
   /** By joinKey. */
-  readonly #joined = new Map<string, Bound>();
+  readonly #joined = new Map<string, readonly Bound[]>();
   readonly #parameters: ParameterBlocks;
   readonly #parameterBuffer: GPUBuffer;
   readonly #calls = new Map<string, readonly Call[]>();
+  /** Bindings of many rows, where rows are all that a plan does not know. */
+  readonly #many: Bindings | undefined;
   #generation = -1;
   #parametersFor = '';
 
@@ -75,6 +80,7 @@ export class Dispatches {
     this.#host = host;
     this.#groups = groups;
     const { plan, device } = host;
+    if (plan.otherSymbols.length === 0) this.#many = waveBindings(plan, new Map(), MANY_ROWS, MANY_ROWS);
     this.#parameters = new ParameterBlocks(
       groups,
       [plan.rows, plan.queries].filter((s) => s !== undefined),
@@ -139,17 +145,18 @@ export class Dispatches {
     const most = device.limits.maxStorageBuffersPerShaderStage;
     await Promise.all(
       [...sets].map(async ([key, set]) => {
-        const made = join(set, most);
-        if (!made) return;
-        const { program, groups } = made;
-        const shape = { parameters: groups.length, storage: program.storage.map(({ access }) => access) };
-        this.#joined.set(key, {
-          pipeline: await pipelines.get(program, shape),
-          groups,
-          buffers: program.storage.map(({ buffer }) => this.#bufferNames[buffer]!),
-          offsets: groups.map((g) => this.#parameters.offsets[g]!),
-          z: groups.reduce((n, g) => n + this.#groups[g]!.steps.length, 0),
+        const shares = new Map(set.map(({ group, part }) => [group, part.shares ?? 1]));
+        const made = joins(set, most).map(async ({ program, groups }): Promise<Bound> => {
+          const shape = { parameters: groups.length, storage: program.storage.map(({ access }) => access) };
+          return {
+            pipeline: await pipelines.get(program, shape),
+            groups,
+            buffers: program.storage.map(({ buffer }) => this.#bufferNames[buffer]!),
+            offsets: groups.map((g) => this.#parameters.offsets[g]!),
+            z: groups.reduce((n, g) => n + this.#groups[g]!.steps.length * shares.get(g)!, 0),
+          };
         });
+        this.#joined.set(key, await Promise.all(made));
       }),
     );
     this.#calls.clear();
@@ -171,11 +178,14 @@ export class Dispatches {
   #candidate(group: number, bindings: Bindings): Candidate {
     const found = this.#groups[group]!;
     const choice = this.#choose(group, bindings);
-    const x = found.steps.map(({ dispatch }) => (dispatch.alternatives?.[choice] ?? dispatch).workgroups(bindings));
+    const widest = (sizes: Bindings): number =>
+      Math.max(...found.steps.map((s) => (s.dispatch.alternatives?.[choice] ?? s.dispatch).workgroups(sizes)));
+    const many = this.#many ?? bindings;
     const buffers = this.#buffersOf(found).map((name) => this.#bufferNumber(name));
     const program = programsOf(found)[choice + 1]!;
     const { bound } = found.steps[0]!.step;
-    return { group, choice, x: Math.max(...x), bound, part: { program, slices: found.steps.length, buffers } };
+    const part = { program, slices: found.steps.length, buffers };
+    return { group, choice, x: widest(bindings), width: widest(many), bound, part };
   }
 
   #stages(bindings: Bindings): Candidate[][] {
@@ -209,12 +219,11 @@ export class Dispatches {
     let left = stage.filter(({ x }) => x > 0);
     const sets = this.#joined.size > 0 && left.length > 1 ? joinSets(left, this.#host.sideBySide) : [];
     for (const set of sets) {
-      const bound = this.#joined.get(joinKey(set));
-      if (!bound) continue;
-      const parts = set.filter(({ group }) => bound.groups.includes(group));
-      left = left.filter((candidate) => !parts.includes(candidate));
-      const x = Math.max(...parts.map((p) => p.x));
-      calls.push({ bound, programs: parts.map(({ part }) => part.program), x });
+      for (const bound of this.#joined.get(joinKey(set)) ?? []) {
+        const parts = set.filter(({ group }) => bound.groups.includes(group));
+        left = left.filter(({ group }) => !bound.groups.includes(group));
+        calls.push({ bound, programs: parts.map(({ part }) => part.program), x: joinedWidth(parts) });
+      }
     }
     for (const { group, choice, x, part } of left)
       calls.push({ bound: this.#single[group]![choice + 1]!, programs: [part.program], x });
@@ -232,7 +241,7 @@ export class Dispatches {
       first!.bindGroup = this.#bindGroup(first!);
       for (const other of others) other.bindGroup = first!.bindGroup;
     }
-    for (const bound of this.#joined.values()) bound.bindGroup = this.#bindGroup(bound);
+    for (const bound of [...this.#joined.values()].flat()) bound.bindGroup = this.#bindGroup(bound);
   }
 
   /** Offsets are part of the binding, so that none has to be given at every dispatch. */

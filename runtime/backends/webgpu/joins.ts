@@ -9,6 +9,8 @@ export interface Candidate {
   readonly choice: number;
   /** Workgroups in x, of each slice. */
   readonly x: number;
+  /** The same at many rows, which says how wide it is beside others. */
+  readonly width: number;
   readonly bound: Bound;
   readonly part: Part;
 }
@@ -22,10 +24,12 @@ export type SideBySide = 'memory' | 'all' | 'none';
 /** Uniform bindings, one a part: fewer than every adapter takes, for windows of joined programs add up. */
 const MOST_PARTS = 8;
 /**
- * All parts get the workgroups of the largest, and those that a part does not need end at once: 0.7 us a thousand on an
+ * All slices get the workgroups of the widest, and those that a part does not need end at once: 0.7 us a thousand on an
  * H100, where a dispatch that is saved is worth 4 to 5 us (docs/performance.md).
  */
 const MOST_IDLE_WORKGROUPS = 2048;
+/** Most slices that one slice of a wide part is spread over, so that it is about as wide as the narrowest part beside it. */
+const MOST_SHARES = 32;
 
 /**
  * The candidates of one stage, by what they may share a dispatch with: workgroups of one size, and about as many of them.
@@ -44,15 +48,34 @@ export function joinSets(candidates: readonly Candidate[], which: SideBySide): C
     if (set) set.push(candidate);
     else sets.push([candidate]);
   }
-  return sets.filter((set) => set.length > 1);
+  return sets.filter((set) => set.length > 1).map(spread);
 }
 
 function fits(set: readonly Candidate[], candidate: Candidate, which: SideBySide): boolean {
   const [widest] = set;
   if (set.length === MOST_PARTS) return false;
   if (workgroupSizeOf(widest!.part.program) !== workgroupSizeOf(candidate.part.program)) return false;
-  const idle = [...set, candidate].reduce((n, { x, part }) => n + (widest!.x - x) * part.slices, 0);
-  return which === 'all' || idle <= MOST_IDLE_WORKGROUPS;
+  return which === 'all' || idleWorkgroups(spread([...set, candidate])) <= MOST_IDLE_WORKGROUPS;
+}
+
+/** The candidates, wide ones spread over several slices. How wide they are at many rows decides, for programs are compiled at load. */
+function spread(set: readonly Candidate[]): Candidate[] {
+  const narrowest = Math.min(...set.map(({ width }) => Math.max(1, width)));
+  return set.map((candidate) => {
+    const wider = Math.max(1, candidate.width / narrowest);
+    const shares = Math.min(MOST_SHARES, 2 ** Math.floor(Math.log2(wider)));
+    return { ...candidate, part: { ...candidate.part, shares } };
+  });
+}
+
+function idleWorkgroups(set: readonly Candidate[]): number {
+  const x = joinedWidth(set);
+  return set.reduce((n, { x: own, part: { slices, shares = 1 } }) => n + (x * shares - own) * slices, 0);
+}
+
+/** Workgroups in x of a dispatch of all of them. */
+export function joinedWidth(set: readonly Candidate[]): number {
+  return Math.max(...set.map(({ x, part: { shares = 1 } }) => Math.ceil(x / shares)));
 }
 
 /** Names a set of candidates: the same groups with the same programs share one joined program. */
@@ -65,16 +88,18 @@ export interface Join {
   readonly groups: readonly number[];
 }
 
-/** Joins as many of the set as can be, two at least. */
-export function join(set: readonly Candidate[], mostStorage: number): Join | undefined {
-  let best: Join | undefined;
-  const taken: Candidate[] = [];
+/** Joins of those of the set that go together, each with the first that it can: two at least. */
+export function joins(set: readonly Candidate[], mostStorage: number): Join[] {
+  const found: { readonly taken: Candidate[]; program?: JoinedProgram }[] = [];
   for (const candidate of set) {
-    const wider = [...taken, candidate];
-    const program = sideBySide(wider.map(({ part }) => part));
-    if (!program || program.storage.length > mostStorage) continue;
-    taken.push(candidate);
-    if (taken.length > 1) best = { program, groups: taken.map(({ group }) => group) };
+    const isTaken = found.some((other) => {
+      const program = sideBySide([...other.taken, candidate].map(({ part }) => part));
+      if (!program || program.storage.length > mostStorage) return false;
+      other.taken.push(candidate);
+      other.program = program;
+      return true;
+    });
+    if (!isTaken) found.push({ taken: [candidate] });
   }
-  return best;
+  return found.flatMap(({ taken, program }) => (program ? [{ program, groups: taken.map(({ group }) => group) }] : []));
 }

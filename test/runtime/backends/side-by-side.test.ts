@@ -1,7 +1,13 @@
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GraphBuilder, GraphEngine, tensorOf, type Graph, type Tensor } from '../../../runtime/index.js';
-import { join, joinSets, type Candidate, type SideBySide } from '../../../runtime/backends/webgpu/joins.js';
+import {
+  joinedWidth,
+  joins,
+  joinSets,
+  type Candidate,
+  type SideBySide,
+} from '../../../runtime/backends/webgpu/joins.js';
 import { sideBySide, type Part } from '../../../shaders/side_by_side.js';
 import { buildZoo, zooInputs, zooNames } from '../../../src/zoo/index.js';
 import { Random } from '../../support/cases.js';
@@ -50,6 +56,16 @@ describe('a joined program', () => {
     ]);
   });
 
+  it('counts the workgroups of a slice on through the slices that it is spread over', () => {
+    const a = part(kernel('a'), [0, 1]);
+    const { source, key } = sideBySide([a, { ...part(kernel('b'), [0, 2], 2), shares: 4 }])!;
+    expect(source).toMatch(/group\.z >= 1u && group\.z < 9u/);
+    expect(source).toContain('let z = (group.z - 1u) / 4u;');
+    expect(source).toContain('let x = group.x + (group.z - 1u) % 4u * groups.x;');
+    expect(source).toContain('vec3<u32>(groups.x * 4u, groups.yz)');
+    expect(key).not.toBe(sideBySide([a, part(kernel('b'), [0, 2], 2)])!.key);
+  });
+
   it('is not made of workgroups of two sizes, nor of two views on a buffer that is written', () => {
     expect(sideBySide([part(kernel('a'), [0, 1]), part(kernel('b', { size: 128 }), [0, 2])])).toBeUndefined();
     expect(sideBySide([part(kernel('a'), [0, 1]), part(kernel('b', { type: 'u32' }), [0, 1])])).toBeUndefined();
@@ -68,6 +84,7 @@ describe('what shares a dispatch', () => {
     group,
     choice: -1,
     x,
+    width: x,
     bound: 'memory',
     part: part(kernel('k', options.size === undefined ? {} : { size: options.size }), [0, group + 1]),
     ...options,
@@ -103,8 +120,42 @@ describe('what shares a dispatch', () => {
         'memory',
       )[0],
     ).toHaveLength(8);
-    expect(join(set, 8)!.groups).toEqual([0, 1, 2, 3]);
-    expect(join(set, 3)).toBeUndefined();
+    expect(joins(set, 8).map(({ groups }) => groups)).toEqual([
+      [0, 1, 2, 3],
+      [4, 5],
+    ]);
+    expect(joins(set, 3)).toEqual([]);
+  });
+
+  it('are as many sets as views on what is written', () => {
+    const of = (group: number, type: string): Candidate =>
+      candidate(group, 4, { part: part(kernel('k', { type }), [0, 1]) });
+    const set = [of(0, 'f32'), of(1, 'u32'), of(2, 'f32'), of(3, 'u32'), of(4, 'i32')];
+    expect(joins(set, 8).map(({ groups }) => groups)).toEqual([
+      [0, 2],
+      [1, 3],
+    ]);
+  });
+
+  it('are wide and narrow, where slices of the wide one start few workgroups that have nothing to do', () => {
+    const narrow = candidate(0, 4, { part: part(kernel('a'), [0, 1], 26) });
+    const wide = candidate(1, 195, { part: part(kernel('b'), [0, 2]) });
+    const [set] = joinSets([narrow, wide], 'memory');
+    expect(set!.map(({ group, part: { shares } }) => [group, shares])).toEqual([
+      [1, 32],
+      [0, 1],
+    ]);
+    expect(joinedWidth(set!)).toBe(7);
+    // As wide as at many rows, whatever it is at few.
+    const few = joinSets(
+      [
+        { ...narrow, x: 1 },
+        { ...wide, x: 1 },
+      ],
+      'memory',
+    )[0]!;
+    expect(few.map(({ part: { shares } }) => shares)).toEqual([1, 32]);
+    expect(joinedWidth(few)).toBe(1);
   });
 });
 
