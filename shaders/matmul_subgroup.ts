@@ -173,8 +173,11 @@ ${a.put}
 ${b.put}
       workgroupBarrier();
       k_next = k_put + ${tileK}u;
+      // A branch, which keeps a compiler from moving the loads behind the products.
+      if (k_next < k) {
 ${a.fetch}
 ${b.fetch}
+      }
 ${multiplied}
     }
 ${finish.join('\n')}

@@ -18,8 +18,8 @@ function turned({ dtype, dims, data }: Tensor): Tensor {
 
 /**
  * Stores the weights of layers that exporters write as [columns, k] as [k, columns]: kernels of a GPU read four columns of
- * one k at a time, and need not turn them. Matrix units read them as they are, but for those of float16 whose lines along k
- * would come element by element.
+ * one k at a time, and need not turn them. Matrix units of TF32 read them as they are; those of float16 too where columns do
+ * not come in eights and lines along k do.
  */
 export function turnWeights(analyzed: AnalyzedGraph, target: KernelTarget): AnalyzedGraph {
   const inHalves = productsOf(target) === 'float16';
@@ -35,7 +35,7 @@ export function turnWeights(analyzed: AnalyzedGraph, target: KernelTarget): Anal
     const isWide = tensor && tensor.dims[0]! % 4 === 0 && tensor.dims[0]! >= FEWEST_COLUMNS;
     if (
       !isWide ||
-      (inHalves && tensor.dims[1]! % 8 === 0) ||
+      (inHalves && tensor.dims[1]! % 8 === 0 && tensor.dims[0]! % 8 !== 0) ||
       node.inputs.indexOf(name) !== node.inputs.lastIndexOf(name)
     )
       return made;

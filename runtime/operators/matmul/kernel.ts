@@ -147,6 +147,8 @@ function chooseOuterTile(a: View, b: View): TileChoice {
 
 /** Fewest columns and rows of a product that is worth matrices of 16 x 16. */
 const FEWEST_FOR_HALVES = 16;
+/** From so many tiles of 64x64 on, which a device has no room for at once, larger ones pay. */
+const MANY_HALF_TILES = 2 * FEW_TILES;
 
 /** Whether a product is worth matrix units of float16. */
 function isWorthHalves(a: View, b: View): boolean {
@@ -163,12 +165,17 @@ function chooseHalfTile(a: View, b: View, caps: DeviceCaps): TileChoice {
     loads.b === 'across' ? liesInEights(b) && divideExact(n, 8) !== undefined : isAligned(b, [0, 1, 3], 8);
   const of = (size: readonly [number, number, number], each: readonly [number, number]): SubgroupTile =>
     subgroup(size, each, k, { ...loads, bRun: isEights ? 8 : 4 });
-  const some = { tile: of([128, 64, 32], [64, 32]), from: MANY_TILES, below: Number.POSITIVE_INFINITY };
+  const many = { from: MANY_HALF_TILES, below: Number.POSITIVE_INFINITY };
+  const some = { tile: of([128, 64, 32], [64, 32]), ...many };
   // A wide tile where little of the last one lies behind the result's edge.
   const isWide = typeof n !== 'number' || Math.ceil(n / 128) * 128 <= 1.2 * n;
-  const large = { tile: of([128, 128, 32], [64, 64]), from: MANY_TILES, below: Number.POSITIVE_INFINITY };
-  const fitting = [...(isWide ? [large] : []), some].find((c) => subgroupBytes(c.tile) <= caps.maxWorkgroupBytes);
-  return { tile: of([64, 64, 32], [32, 32]), others: fitting ? [fitting] : [] };
+  const large = { tile: of([128, 128, 32], [64, 64]), ...many };
+  const fits = (tile: SubgroupTile): boolean => subgroupBytes(tile) <= caps.maxWorkgroupBytes;
+  const fitting = [...(isWide ? [large] : []), some].find(({ tile }) => fits(tile));
+  // Long steps for a long sum: there is little beside one workgroup to wait with it.
+  const isLong = typeof k !== 'number' || k >= 256;
+  const [long, short] = [of([64, 64, 64], [32, 32]), of([64, 64, 32], [32, 32])];
+  return { tile: isLong && fits(long) ? long : short, others: fitting ? [fitting] : [] };
 }
 
 /** Fewest columns, and steps of a sum, of a product that is worth matrix units. */
