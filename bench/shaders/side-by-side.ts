@@ -85,9 +85,19 @@ const options = new Command('side-by-side')
   .option('--repeat <n>', 'waves', '31')
   .option('--warmup <s>', 'time before them', '0.3')
   .option('--each', 'show the dispatches that are shared')
+  .option('--float16', 'tables, weights and products of float16', false)
   .option('--json <file>', 'write the figures')
   .parse()
-  .opts<{ models: string; rows: string; scale: string; repeat: string; warmup: string; each?: true; json?: string }>();
+  .opts<{
+    models: string;
+    rows: string;
+    scale: string;
+    repeat: string;
+    warmup: string;
+    each?: true;
+    float16: boolean;
+    json?: string;
+  }>();
 
 const { adapter, info, release } = await requireAdapter('auto');
 const device = await openDevice(adapter);
@@ -97,8 +107,18 @@ for (const models of options.models.split(',')) {
   const graph = beside(names.map((name) => ({ ...buildZoo(name, options.scale), name })));
   const runners: { kind: (typeof KINDS)[number]; executable: Executable }[] = [];
   for (const kind of KINDS) {
-    const backend = new WebGpuBackend(device, { sideBySide: kind, arenaBytes: 2 ** 29 });
-    const plan = compile(graph, { maxBindingBytes: backend.maxBindingBytes });
+    const backend = new WebGpuBackend(device, {
+      sideBySide: kind,
+      arenaBytes: 2 ** 29,
+      ...(options.float16 ? { adapterInfo: adapter.info } : {}),
+    });
+    const { maxBindingBytes, caps } = backend;
+    const plan = compile(graph, {
+      maxBindingBytes,
+      ...(options.float16
+        ? { caps, products: 'float16' as const, precision: { tables: 'float16', weights: 'float16' } }
+        : {}),
+    });
     runners.push({ kind, executable: await backend.prepare(plan) });
   }
   const plan = compile(graph, { maxBindingBytes: 2 ** 30 });
