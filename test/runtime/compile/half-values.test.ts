@@ -114,6 +114,25 @@ describe('values between products of float16', () => {
     },
   );
 
+  it('are multiplied by lines of columns in eights, in long steps where the sum is long, in large tiles where there are many', () => {
+    const products = (form: Layers): { first: string; chosen: (n: number) => string }[] =>
+      unitsPlan(layers(form))
+        .program.steps.filter((s) => s.kernel.startsWith('Gemm'))
+        .map((step) => {
+          const { program, dispatch } = step.webgpu(UNITS);
+          const chosen = (n: number): string =>
+            (dispatch.alternatives?.find((a) => a.suits(new Map([['n', n]])))?.program ?? program).key;
+          return { first: program.key, chosen };
+        });
+    const [short, long] = products(WIDE);
+    expect(short!.first).toContain('MatMul_f16_64x64x32_s32x32_kn_');
+    expect(long!.first).toContain('MatMul_f16_64x64x64_s32x32_kn_');
+    // 4 tiles of 64 columns: 264 of 64x64 are 66 rows of them.
+    expect(long!.chosen(64 * 65)).toBe(long!.first);
+    expect(long!.chosen(64 * 66)).not.toBe(long!.first);
+    expect(products({ ...WIDE, hidden: 1032, columns: 204 })[1]!.first).toContain('_kk_');
+  });
+
   describe('on the adapter there is', () => {
     const engines = openBothEngines();
 
