@@ -1,4 +1,5 @@
 import { GraphEngine } from '../runtime/index.js';
+import { joinReports } from '../runtime/schedule/report.js';
 import type {
   DeviceInfo,
   Engine,
@@ -9,7 +10,8 @@ import type {
   ModelSource,
   ScheduleOptions,
 } from './api.js';
-import { openBackend, type DeviceChoice, type OpenedBackend } from './device/index.js';
+import { openBackends, type DeviceChoice, type OpenedBackend } from './device/index.js';
+import { loadFastest } from './fastest.js';
 import { SharedPool } from './lending.js';
 import { readSource, sharedBySource } from './source.js';
 import { TraceFile } from './trace.js';
@@ -20,28 +22,34 @@ export interface LocalEngineSettings extends DeviceChoice {
   readonly trace?: string;
 }
 
+/** A device, with the models on it. */
+interface Device {
+  readonly opened: OpenedBackend;
+  readonly engine: GraphEngine;
+}
+
 /** An engine in this thread. Waiting for the device takes turns of the event loop: a server wants openEngine's worker. */
 export class LocalEngine implements Engine {
   readonly device: DeviceInfo;
-  readonly #engine: GraphEngine;
-  readonly #opened: OpenedBackend;
+  /** One, or with the backend `auto` all that are there. */
+  readonly #devices: readonly Device[];
   readonly #trace: TraceFile | undefined;
   readonly #pool = new SharedPool();
   /** Lent memory by its number. */
   readonly #lent = new Map<number, SharedArrayBuffer>();
 
-  private constructor(engine: GraphEngine, opened: OpenedBackend, trace: TraceFile | undefined) {
-    this.#engine = engine;
+  private constructor(devices: readonly Device[], trace: TraceFile | undefined) {
+    this.#devices = devices;
     this.#trace = trace;
-    this.#opened = opened;
-    this.device = opened.info;
+    this.device = devices[0]!.opened.info;
   }
 
   static async open({ schedule, trace, ...choice }: LocalEngineSettings): Promise<LocalEngine> {
     const file = trace === undefined ? undefined : new TraceFile(trace);
-    const opened = await openBackend(choice);
     const options = { ...(schedule ? { schedule } : {}), ...(file ? { trace: file } : {}) };
-    return new LocalEngine(new GraphEngine(opened.backend, options), opened, file);
+    const backends = await openBackends(choice);
+    const devices = backends.map((opened) => ({ opened, engine: new GraphEngine(opened.backend, options) }));
+    return new LocalEngine(devices, file);
   }
 
   lend(bytes: number): LentMemory {
@@ -60,11 +68,11 @@ export class LocalEngine implements Engine {
 
   /** See Backend.adopt. */
   adopt(memory: SharedArrayBuffer): void {
-    this.#opened.backend.adopt?.(memory);
+    for (const { opened } of this.#devices) opened.backend.adopt?.(memory);
   }
 
   disown(memory: SharedArrayBuffer): void {
-    this.#opened.backend.disown?.(memory);
+    for (const { opened } of this.#devices) opened.backend.disown?.(memory);
   }
 
   async load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
@@ -73,20 +81,25 @@ export class LocalEngine implements Engine {
     onProgress?.({ stage: 'read', done: 0, total: 1 });
     const graph = await readSource(source);
     onProgress?.({ stage: 'read', done: 1, total: 1 });
-    return this.#engine.load(graph, {
-      ...settings,
-      ...(shared === undefined ? {} : { shared }),
-      ...(onProgress ? { onProgress: (stage, done, total) => onProgress({ stage, done, total }) } : {}),
-    });
+    const places = this.#devices.map(({ opened, engine }) => ({
+      name: opened.info.backend,
+      load: () =>
+        engine.load(graph, {
+          ...settings,
+          ...(shared === undefined ? {} : { shared }),
+          ...(onProgress ? { onProgress: (stage, done, total) => onProgress({ stage, done, total }) } : {}),
+        }),
+    }));
+    return places.length === 1 ? places[0]!.load() : loadFastest(places);
   }
 
   loadReport(): Promise<LoadReport> {
-    return Promise.resolve(this.#engine.loadReport());
+    return Promise.resolve(joinReports(this.#devices.map(({ engine }) => engine.loadReport())));
   }
 
   async close(): Promise<void> {
-    await this.#engine.close();
+    for (const { engine } of this.#devices) await engine.close();
     this.#trace?.close();
-    this.#opened.release();
+    for (const { opened } of this.#devices) opened.release();
   }
 }

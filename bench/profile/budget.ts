@@ -136,7 +136,9 @@ const options = program.parse().opts<
   }
 >();
 
-const { backend, info, release } = await openBackend(options);
+const chosen =
+  options.backend === 'auto' ? program.error('--backend auto: one backend is measured at a time') : options.backend;
+const { backend, info, release } = await openBackend({ ...options, backend: chosen });
 const origin = performance.now();
 const sums = zeros();
 watch(backend, sums, origin);

@@ -14,7 +14,7 @@ import { Command, Option } from 'commander';
 import { measureAccuracy, takeSample, type Accuracy } from '../../runtime/accuracy.js';
 import { compile, type DispatchTime, type Precision } from '../../runtime/index.js';
 import { PRODUCT_PRECISIONS, type ProductPrecision } from '../../runtime/compile/kernel.js';
-import { BACKENDS, openBackend, type BackendChoice } from '../../src/device/index.js';
+import { BACKEND_NAMES, openBackend, type BackendName } from '../../src/device/index.js';
 import { buildZoo, zooInputs, zooNames } from '../../src/zoo/index.js';
 
 function median(values: readonly number[]): number {
@@ -59,7 +59,7 @@ const options = new Command('profile')
     new Option('--products <precision>', 'as what they multiply').choices(PRODUCT_PRECISIONS).default('float32'),
   )
   .option('--no-tiles', 'choose tiles by the rule alone')
-  .addOption(new Option('--backend <name>', 'what computes').choices(BACKENDS).default('webgpu'))
+  .addOption(new Option('--backend <name>', 'what computes').choices(BACKEND_NAMES).default('webgpu'))
   .option('--json <file>', 'write the figures')
   .parse()
   .opts<{
@@ -72,7 +72,7 @@ const options = new Command('profile')
     weights?: string;
     products: ProductPrecision;
     tiles: boolean;
-    backend: BackendChoice;
+    backend: BackendName;
     json?: string;
   }>();
 

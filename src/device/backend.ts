@@ -6,11 +6,14 @@ import type { DeviceInfo } from '../api.js';
 import { readTiles } from '../tuning/files.js';
 import { cacheFolder } from './cache.js';
 import { openDevice, requireAdapter, type AdapterChoice, type Attempt } from './discover.js';
-import { openFastest } from './fastest.js';
 import { pacePolling, POLL_MS } from './polling.js';
+import { openRivals } from './rivals.js';
 
-/** `auto`: the faster of the two, where both are to be had. */
-export const BACKENDS = ['webgpu', 'cuda', 'auto'] as const;
+/** What computes. */
+export const BACKEND_NAMES = ['webgpu', 'cuda'] as const;
+export type BackendName = (typeof BACKEND_NAMES)[number];
+/** `auto`: for each model the faster of the two, where both are to be had. */
+export const BACKENDS = [...BACKEND_NAMES, 'auto'] as const;
 export type BackendChoice = (typeof BACKENDS)[number];
 
 /** What is to compute. */
@@ -32,16 +35,22 @@ export interface OpenedBackend {
   release(): void;
 }
 
+/**
+ * What a choice names: with `auto` all that is there.
+ * @throws BraidError DEVICE_UNAVAILABLE, saying what is missing and what would help.
+ */
+export async function openBackends(choice: DeviceChoice): Promise<readonly OpenedBackend[]> {
+  const { backend = 'webgpu' } = choice;
+  if (backend !== 'auto') return [await openBackend({ ...choice, backend })];
+  return openRivals([
+    { name: 'cuda', open: () => openCuda(choice) },
+    { name: 'webgpu', open: () => openWebGpu(choice) },
+  ]);
+}
+
 /** @throws BraidError DEVICE_UNAVAILABLE, saying what is missing and what would help. */
-export async function openBackend(choice: DeviceChoice): Promise<OpenedBackend> {
-  const { backend } = choice;
-  if (backend === 'auto') {
-    return openFastest([
-      { name: 'cuda', open: () => openCuda(choice) },
-      { name: 'webgpu', open: () => openWebGpu(choice) },
-    ]);
-  }
-  if (backend !== 'cuda') return openWebGpu(choice);
+export async function openBackend(choice: DeviceChoice & { readonly backend?: BackendName }): Promise<OpenedBackend> {
+  if (choice.backend !== 'cuda') return openWebGpu(choice);
   try {
     return await openCuda(choice);
   } catch (cause) {

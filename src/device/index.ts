@@ -2,7 +2,16 @@ import type { DeviceInfo } from '../api.js';
 import { describeCuda } from './backend.js';
 import { discover, type AdapterChoice, type Attempt } from './discover.js';
 
-export { BACKENDS, openBackend, type BackendChoice, type DeviceChoice, type OpenedBackend } from './backend.js';
+export {
+  BACKEND_NAMES,
+  BACKENDS,
+  openBackend,
+  openBackends,
+  type BackendChoice,
+  type BackendName,
+  type DeviceChoice,
+  type OpenedBackend,
+} from './backend.js';
 export { openDevice, requireAdapter, type AdapterChoice, type Attempt, type FoundAdapter } from './discover.js';
 export { pacePolling, POLL_MS, type Pacing } from './polling.js';
 
