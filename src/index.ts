@@ -2,6 +2,7 @@
 export type {
   DeviceInfo,
   Engine,
+  LentMemory,
   LoadOptions,
   LoadProgress,
   LoadReport,
