@@ -1,7 +1,7 @@
 import { toBraidError } from '../runtime/errors.js';
 import { allocate } from '../runtime/graph/dtype.js';
-import type { Model, ModelSummary, RunOptions, TensorInput } from './api.js';
-import type { Tensor } from '../runtime/graph/tensor.js';
+import { sizeOf } from '../runtime/graph/tensor.js';
+import type { Model, TensorInput } from './api.js';
 
 /** Rows of the queries that placements are compared by: one query, and what many make together. */
 const ROWS = [256, 4096];
@@ -22,16 +22,7 @@ function zeros({ inputs }: Model, rows: number): Record<string, TensorInput> {
   return Object.fromEntries(
     inputs.map(({ name, dtype, shape }) => {
       const dims = shape.map((dim) => (typeof dim === 'number' ? dim : rows));
-      return [
-        name,
-        {
-          dims,
-          data: allocate(
-            dtype,
-            dims.reduce((a, b) => a * b, 1),
-          ),
-        },
-      ];
+      return [name, { dims, data: allocate(dtype, sizeOf(dims)) }];
     }),
   );
 }
@@ -60,44 +51,21 @@ export async function timeModel(model: Model, sizes: readonly number[] = ROWS): 
   return times;
 }
 
-/** A model that was placed, and why there. */
-class PlacedModel implements Model {
-  readonly #model: Model;
-  readonly #reason: string;
-
-  constructor(model: Model, reason: string) {
-    this.#model = model;
-    this.#reason = reason;
-  }
-
-  get name(): string {
-    return this.#model.name;
-  }
-
-  get inputs(): Model['inputs'] {
-    return this.#model.inputs;
-  }
-
-  get outputs(): Model['outputs'] {
-    return this.#model.outputs;
-  }
-
-  get notices(): readonly string[] {
-    return this.#model.notices;
-  }
-
-  run(inputs: Readonly<Record<string, TensorInput>>, options?: RunOptions): Promise<Record<string, Tensor>> {
-    return this.#model.run(inputs, options);
-  }
-
-  async summary(): Promise<ModelSummary> {
-    const summary = await this.#model.summary();
-    return { ...summary, placement: `${summary.placement}; ${this.#reason}` };
-  }
-
-  dispose(): Promise<void> {
-    return this.#model.dispose();
-  }
+/** The model, with the reason of its place in its summary. */
+function placed(model: Model, reason: string): Model {
+  const { name, inputs, outputs, notices } = model;
+  return {
+    name,
+    inputs,
+    outputs,
+    notices,
+    run: (given, options) => model.run(given, options),
+    summary: async () => {
+      const summary = await model.summary();
+      return { ...summary, placement: `${summary.placement}; ${reason}` };
+    },
+    dispose: () => model.dispose(),
+  };
 }
 
 /**
@@ -138,5 +106,5 @@ export async function loadFastest(
     }
   }
   if (!best) throw failures[0];
-  return new PlacedModel(best.model, `${best.name} chosen: ${said.join(', ')}`);
+  return placed(best.model, `${best.name} chosen: ${said.join(', ')}`);
 }

@@ -60,12 +60,12 @@ export class SharedPool {
 
   give(piece: SharedPiece): void {
     const room = roomOf(piece.buffer);
-    let idle = this.#idle.get(room);
-    if (!idle) this.#idle.set(room, (idle = []));
     if (this.#idleBytes + room > KEPT_BYTES) {
       this.#dropped.push(piece.index);
       return;
     }
+    let idle = this.#idle.get(room);
+    if (!idle) this.#idle.set(room, (idle = []));
     idle.push(piece);
     this.#idleBytes += room;
   }
@@ -93,6 +93,37 @@ export class SharedPool {
     this.#news = [];
     this.#dropped = [];
     return news;
+  }
+}
+
+/** Who is told of memory that is read from, and of its end; see Backend.adopt. */
+export interface MemoryAdopter {
+  adopt(memory: SharedArrayBuffer): void;
+  disown(memory: SharedArrayBuffer): void;
+}
+
+/** A pool's pieces as whoever reads them knows them: by their numbers. */
+export class KnownPieces {
+  readonly #adopter: MemoryAdopter;
+  readonly #buffers = new Map<number, SharedArrayBuffer>();
+
+  constructor(adopter: MemoryAdopter) {
+    this.#adopter = adopter;
+  }
+
+  get(index: number): SharedArrayBuffer | undefined {
+    return this.#buffers.get(index);
+  }
+
+  hear({ memory, forget }: PoolNews): void {
+    for (const [index, buffer] of memory) {
+      this.#buffers.set(index, buffer);
+      this.#adopter.adopt(buffer);
+    }
+    for (const index of forget) {
+      this.#adopter.disown(this.#buffers.get(index)!);
+      this.#buffers.delete(index);
+    }
   }
 }
 

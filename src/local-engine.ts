@@ -12,7 +12,7 @@ import type {
 } from './api.js';
 import { openBackends, type DeviceChoice, type OpenedBackend } from './device/index.js';
 import { loadFastest } from './fastest.js';
-import { SharedPool } from './lending.js';
+import { KnownPieces, SharedPool } from './lending.js';
 import { readSource, sharedBySource } from './source.js';
 import { TraceFile } from './trace.js';
 
@@ -35,8 +35,7 @@ export class LocalEngine implements Engine {
   readonly #devices: readonly Device[];
   readonly #trace: TraceFile | undefined;
   readonly #pool = new SharedPool();
-  /** Lent memory by its number. */
-  readonly #lent = new Map<number, SharedArrayBuffer>();
+  readonly #lent = new KnownPieces(this);
 
   private constructor(devices: readonly Device[], trace: TraceFile | undefined) {
     this.#devices = devices;
@@ -54,15 +53,7 @@ export class LocalEngine implements Engine {
 
   lend(bytes: number): LentMemory {
     const lent = this.#pool.lend(bytes);
-    const { memory, forget } = this.#pool.takeNews();
-    for (const index of forget) {
-      this.disown(this.#lent.get(index)!);
-      this.#lent.delete(index);
-    }
-    for (const [index, buffer] of memory) {
-      this.#lent.set(index, buffer);
-      this.adopt(buffer);
-    }
+    this.#lent.hear(this.#pool.takeNews());
     return lent;
   }
 

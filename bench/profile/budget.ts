@@ -13,7 +13,7 @@ import { GraphEngine, type Backend } from '../../runtime/index.js';
 import type { LentMemory } from '../../src/api.js';
 import { openBackend } from '../../src/device/backend.js';
 import { buildZoo } from '../../src/zoo/index.js';
-import { SharedPool } from '../../src/lending.js';
+import { KnownPieces, SharedPool } from '../../src/lending.js';
 import { closedLoop } from '../common/closed-loop.js';
 import {
   braidOptions,
@@ -145,9 +145,13 @@ watch(backend, sums, origin);
 const engine = new GraphEngine(backend);
 const figures: object[] = [];
 const lending = new SharedPool();
+const known = new KnownPieces({
+  adopt: (buffer) => backend.adopt?.(buffer),
+  disown: (buffer) => backend.disown?.(buffer),
+});
 function lend(bytes: number): LentMemory {
   const memory = lending.lend(bytes);
-  for (const [, buffer] of lending.takeNews().memory) backend.adopt?.(buffer);
+  known.hear(lending.takeNews());
   return memory;
 }
 for (const name of options.models) {

@@ -53,11 +53,10 @@ Replays::Replay &Replays::find(const double *commands, size_t count, const std::
     if (replay.hash == hash && replay.arguments == arguments && replay.commands.size() == count &&
         std::equal(commands, commands + count, replay.commands.begin()))
       return replay;
+  // One that is new was never used.
   if (replays_.size() < kMost) replays_.emplace_back();
-  auto &oldest = replays_.back().seen == 0
-                     ? replays_.back()
-                     : *std::min_element(replays_.begin(), replays_.end(),
-                                         [](const Replay &a, const Replay &b) { return a.usedAt < b.usedAt; });
+  auto &oldest = *std::min_element(replays_.begin(), replays_.end(),
+                                   [](const Replay &a, const Replay &b) { return a.usedAt < b.usedAt; });
   if (oldest.graph) driver().p_cuGraphExecDestroy(oldest.graph);
   oldest.graph = nullptr;
   oldest.hash = hash;

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import type { LentMemory } from '../api.js';
+import type { Engine, LentMemory } from '../api.js';
 import { HttpError } from './errors.js';
 
 /** Every element size divides it, so a tensor that starts on a multiple of it is viewed without a copy. */
@@ -13,8 +13,7 @@ export interface BodyLayout {
   readonly limitBytes: number;
 }
 
-/** Lends memory of the engine's; see Engine.lend. */
-export type Lend = (bytes: number) => LentMemory;
+type Lend = Engine['lend'];
 
 /**
  * Reads a request body into one buffer, placed so that the byte after the JSON header is aligned: binary tensors then

@@ -9,9 +9,9 @@ import Fastify, {
   type FastifyServerOptions,
 } from 'fastify';
 import { BraidError } from '../../runtime/errors.js';
-import type { LentMemory } from '../api.js';
+import type { Engine, LentMemory } from '../api.js';
 import type { ModelRepository } from '../repository/repository.js';
-import { readBody, type Lend } from './body.js';
+import { readBody } from './body.js';
 import { describeError, HttpError, type ErrorBody } from './errors.js';
 import { HEADER_LENGTH, parseHeaderLength } from './protocol.js';
 import { registerRoutes } from './routes.js';
@@ -124,7 +124,7 @@ async function receive(
   request: FastifyRequest,
   payload: IncomingMessage,
   limitBytes: number,
-  lend: Lend,
+  lend: Engine['lend'],
 ): Promise<LentMemory | undefined> {
   // The answer is 404 whatever the body holds: it need not be kept.
   if (request.is404) return undefined;

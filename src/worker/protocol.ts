@@ -1,3 +1,4 @@
+import type { PoolNews } from '../lending.js';
 import type { DataType } from '../../runtime/graph/dtype.js';
 import type { ErrorCode } from '../../runtime/errors.js';
 import type {
@@ -52,14 +53,8 @@ export type Request =
       readonly source: ModelSource;
       readonly settings: LoadSettings;
     }
-  | {
-      /** Queries that started in one turn. */
-      readonly kind: 'run';
-      /** Shared memory that is new, and numbers of what is no longer used. */
-      readonly memory: readonly (readonly [number, SharedArrayBuffer])[];
-      readonly forget: readonly number[];
-      readonly queries: readonly WireQuery[];
-    }
+  /** Queries that started in one turn, with what their thread does not know yet. */
+  | ({ readonly kind: 'run'; readonly queries: readonly WireQuery[] } & PoolNews)
   | { readonly kind: 'summary'; readonly id: number; readonly model: number }
   | { readonly kind: 'loadReport'; readonly id: number }
   | { readonly kind: 'dispose'; readonly id: number; readonly model: number }

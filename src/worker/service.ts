@@ -2,23 +2,16 @@ import { toBraidError } from '../../runtime/errors.js';
 import type { Tensor } from '../../runtime/graph/tensor.js';
 import { setOwn } from '../../runtime/record.js';
 import type { Model, TensorInput } from '../api.js';
-import { alignTensor, PIECE_START, roomOf } from '../lending.js';
+import { alignTensor, KnownPieces, PIECE_START, roomOf, type MemoryAdopter } from '../lending.js';
 import type { Request, WireAnswer, WireQuery, WireTensor } from './protocol.js';
 import { copyTo, fromWire, toWire } from './tensors.js';
-
-/** Told of the client's memory; see Backend.adopt. */
-export interface MemoryAdopter {
-  adopt(memory: SharedArrayBuffer): void;
-  disown(memory: SharedArrayBuffer): void;
-}
 
 /** Runs the queries that come to the engine's thread. Those answered in one turn go back in one message. */
 export class QueryService {
   readonly #models: ReadonlyMap<number, Model>;
-  readonly #adopter: MemoryAdopter;
   readonly #send: (answers: readonly WireAnswer[], transfer: ArrayBuffer[]) => void;
-  /** Shared memory of the client, by its numbers. */
-  readonly #memory = new Map<number, SharedArrayBuffer>();
+  /** Shared memory of the client. */
+  readonly #memory: KnownPieces;
   #answers: WireAnswer[] = [];
   #transfer: ArrayBuffer[] = [];
 
@@ -28,20 +21,13 @@ export class QueryService {
     send: (answers: readonly WireAnswer[], transfer: ArrayBuffer[]) => void,
   ) {
     this.#models = models;
-    this.#adopter = adopter;
+    this.#memory = new KnownPieces(adopter);
     this.#send = send;
   }
 
-  run({ memory, forget, queries }: Extract<Request, { kind: 'run' }>): void {
-    for (const [index, buffer] of memory) {
-      this.#memory.set(index, buffer);
-      this.#adopter.adopt(buffer);
-    }
-    for (const index of forget) {
-      this.#adopter.disown(this.#memory.get(index)!);
-      this.#memory.delete(index);
-    }
-    for (const query of queries) this.#run(query);
+  run(request: Extract<Request, { kind: 'run' }>): void {
+    this.#memory.hear(request);
+    for (const query of request.queries) this.#run(query);
   }
 
   #run([id, key, options, memory, wires]: WireQuery): void {

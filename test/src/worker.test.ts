@@ -2,9 +2,10 @@ import { MessageChannel } from 'node:worker_threads';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BraidError, type Model, type Tensor, type TensorInput } from '../../src/index.js';
+import type { MemoryAdopter } from '../../src/lending.js';
 import type { LoadedModel, Request, WireAnswer } from '../../src/worker/protocol.js';
 import { QueryClient } from '../../src/worker/queries.js';
-import { QueryService, type MemoryAdopter } from '../../src/worker/service.js';
+import { QueryService } from '../../src/worker/service.js';
 import { expectRejection } from '../support/errors.js';
 
 /** y = x + 1 and z = `times` copies of x, after some turns of the event loop; a first element of -1 is refused. */

@@ -19,6 +19,10 @@ function divisorOf(dim: Dim, candidates: readonly number[]): number {
   return (typeof dim === 'number' ? candidates.find((n) => dim % n === 0) : undefined) ?? 1;
 }
 
+function isHalf({ storage }: View): boolean {
+  return storage.type === 'f16';
+}
+
 function lower(lowering: Lowering): void {
   const { context } = lowering;
   const { attributes } = context;
@@ -118,12 +122,6 @@ function lower(lowering: Lowering): void {
     detail: `queries=${queries} keys=${length} features=${width}`,
     webgpu(caps) {
       const workgroupSize = Math.min(WORKGROUP, flatWorkgroupSize(caps.maxWorkgroupInvocations));
-      const [q, k, v, out] = [operands.q, operands.k, operands.v, output].map((o) => o.storage.type === 'f16') as [
-        boolean,
-        boolean,
-        boolean,
-        boolean,
-      ];
       const most = MOST_FEATURES / (width + valueWidth);
       const each = caps.software
         ? 1
@@ -138,14 +136,13 @@ function lower(lowering: Lowering): void {
         workgroupSize,
         queries: each,
         keys: keysAtOnce,
-        halves: { q, k, v },
-        outHalves: out,
+        halves: { q: isHalf(operands.q), k: isHalf(operands.k), v: isHalf(operands.v) },
+        outHalves: isHalf(output),
       });
       return kernelOf(program, workgroupSize, caps, each);
     },
     cuda(caps) {
-      const isHalf = entries.some(([, view]) => view.storage.type === 'f16');
-      if (isHalf || typeof length !== 'number') return undefined;
+      if (entries.some(([, view]) => isHalf(view)) || typeof length !== 'number') return undefined;
       const program = nativeShortAttention({ ...form, rank: walk(1).rank }, length);
       return program && kernelOf(program, NATIVE_THREADS, caps, 1);
     },
